@@ -57,7 +57,7 @@ class Points:
     Attributes:
         vocabulary: their names, mirror partners and links; K names.
         xy: (K, 2) float32; NaN where a point has no place.
-        scores: (K,) float32, 0 for "nothing here"; about 1 for certain. Never a reason to drop rows.
+        scores: (K,) float32, 0 for "nothing here", about 1 for certain; low ones keep their row.
         visibility: (K,) uint8, 0 absent, 1 occluded, 2 visible (COCO); ``None`` when unknown.
         xyz: (K, 3) float32 camera-space metres, or ``None``.
     """
@@ -125,8 +125,8 @@ class Raster:
         valid: (H, W) bool, or ``None`` when every pixel is valid.
         origin: (x, y) picture pixel under ``values[0, 0]``.
         vocabulary: the part names of a label raster.
-        kind: what a scalar means: ``"metric"`` (metres, larger = farther), ``"relative"`` (0 nearest
-            … 1 farthest of the person), ``"inverse"`` (larger = nearer) or a free word.
+        kind: what a scalar means: ``"metric"`` (metres, larger = farther), ``"relative"``
+            (0 nearest … 1 farthest of the person), ``"inverse"`` (larger = nearer) or a free word.
 
     Vectors and positions are in camera space (x right, y down, z forward); normals point to the
     viewer.
@@ -187,7 +187,7 @@ class Raster:
             if crop.mirrors and self.vocabulary is not None:
                 values = _swapped(values, self.vocabulary)
             return replace(self, values=values, valid=inside, origin=(0, 0))
-        # Invalid pixels must not bleed into their neighbours: interpolate value × weight and weight.
+        # Invalid pixels must not bleed into their neighbours: interpolate value × weight, weight.
         weight = self.mask.astype(np.float32)
         share = warp(weight, matrix, size, interpolation="linear")
         plain = weight if self.values.ndim == 2 else weight[..., None]
