@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A network: one vision transformer and any number of heads, each with a name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+from vitruvian.errors import InputError, unknown_name
+from vitruvian.model.heads import DenseHeadConfig, HeadConfig, ScaleHeadConfig, build_head
+from vitruvian.model.vit import ViT, ViTConfig, layer_id
+
+_KINDS: Mapping[str, type[DenseHeadConfig] | type[ScaleHeadConfig]] = {
+    "dense": DenseHeadConfig,
+    "scale": ScaleHeadConfig,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """Everything that decides the weights of a ``Network``: its backbone and its heads by name."""
+
+    backbone: ViTConfig
+    heads: Mapping[str, HeadConfig] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, head in self.heads.items():
+            if head.in_dim != self.backbone.dim:
+                raise InputError(
+                    f"head {name!r} for features of {head.in_dim} channels · wanted "
+                    f"{self.backbone.dim}, the width of the backbone"
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields as JSON values; each head says its kind."""
+        kinds = {cls: kind for kind, cls in _KINDS.items()}
+        heads = {n: {"kind": kinds[type(h)], **h.to_dict()} for n, h in self.heads.items()}
+        return {"backbone": self.backbone.to_dict(), "heads": heads}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Build from ``to_dict``'s result; unknown keys and wrong types raise ``InputError``."""
+        for key in data:
+            if key not in ("backbone", "heads"):
+                raise unknown_name("field of NetworkConfig", str(key), ("backbone", "heads"))
+        if "backbone" not in data:
+            raise InputError("NetworkConfig: no backbone given · wanted the fields of a ViTConfig")
+        heads = {}
+        for name, fields in data.get("heads", {}).items():
+            kind = fields.get("kind")
+            if kind not in _KINDS:
+                raise unknown_name("kind of head", str(kind), _KINDS)
+            rest = {k: v for k, v in fields.items() if k != "kind"}
+            heads[name] = _KINDS[kind].from_dict(rest)
+        return cls(backbone=ViTConfig.from_dict(data["backbone"]), heads=heads)
+
+
+class Network(nn.Module):
+    """One ``ViT`` and its heads; the state dict is ``backbone.…`` and ``heads.{name}.…``.
+
+    Building under ``torch.device("meta")`` costs no memory; fill it with
+    ``load_state_dict(weights, assign=True)``.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = ViT(config.backbone)
+        self.heads = nn.ModuleDict({name: build_head(head) for name, head in config.heads.items()})
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Give every weight its starting value (the table is in ``initialise``)."""
+        self.backbone.reset_parameters()
+        for head in self.heads.values():
+            head.reset_parameters()  # pyright: ignore[reportCallIssue]
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the feature map (B, D, rows, columns) of normalised pictures (B, 3, H, W)."""
+        return self.backbone.features(images)
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the raw result of every head for normalised pictures (B, 3, H, W).
+
+        Raises:
+            InputError: not a float batch, a size that is no multiple of the stride (16, or 64
+                for the 4K model), or a size that a scale head cannot take.
+        """
+        features = self.features(images)
+        return {name: head(features) for name, head in self.heads.items()}
+
+    def layer_id(self, name: str) -> int:
+        """Return the layer of a weight by its name here, see ``vit.layer_id``; heads come last."""
+        depth = self.config.backbone.depth
+        inside = name.removeprefix("backbone.")
+        return layer_id(inside, depth) if inside != name else depth + 1

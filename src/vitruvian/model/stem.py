@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A convolutional stem for our own small sizes."""
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class ConvStem(nn.Module):
+    """Strided 3×3 convolutions down to one token per patch, in place of one large convolution.
+
+    Learns faster than a patch convolution at small sizes ("Early convolutions help transformers see
+    better", arXiv 2106.14881). A token sees 2 * patch - 1 pixels on a side, so masking must
+    hide pixels, not only drop tokens.
+    """
+
+    def __init__(self, channels: int, dim: int, patch: int) -> None:
+        super().__init__()
+        steps = patch.bit_length() - 1
+        widths = [channels, *(max(16, dim >> (steps - 1 - k)) for k in range(steps))]
+        self.conv = nn.ModuleList(
+            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths)
+        )
+        self.project = nn.Conv2d(widths[-1], dim, 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map (B, C, H, W) to (B, D, H / patch, W / patch)."""
+        for conv in self.conv:
+            images = F.gelu(conv(images))
+        return self.project(images)
