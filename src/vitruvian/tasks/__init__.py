@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a network can be asked. ``TASKS`` is the one list: a new task is a module and a line."""
+
+from typing import Any
+
+from vitruvian import vocabulary as vocabularies
+from vitruvian.errors import unknown_name
+from vitruvian.tasks.depth import Depth
+from vitruvian.tasks.normals import Normals
+from vitruvian.tasks.parts import Parts
+from vitruvian.tasks.pose import Pose
+from vitruvian.tasks.task import Framing, Task, View
+
+__all__ = ["TASKS", "Depth", "Framing", "Normals", "Parts", "Pose", "Task", "View", "make"]
+
+TASKS: dict[str, type[Task]] = {"pose": Pose, "parts": Parts, "depth": Depth, "normals": Normals}
+
+
+def make(name: str, **settings: Any) -> Task:
+    """Build a task by name; ``vocabulary`` may be a name, and lists stand for tuples (JSON).
+
+    Raises:
+        UnknownNameError: for a task or setting that does not exist.
+    """
+    if name not in TASKS:
+        raise unknown_name("task", name, TASKS)
+    kind = TASKS[name]
+    known = getattr(kind, "__dataclass_fields__", {})
+    for key in settings:
+        if key not in known:
+            raise unknown_name(f"setting of task {name!r}", key, known)
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()}
+    if isinstance(values.get("vocabulary"), str):
+        values["vocabulary"] = vocabularies.load(values["vocabulary"])
+    return kind(**values)

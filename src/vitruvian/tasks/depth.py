@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depth of a person, relative to that person: 0 nearest … 1 farthest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vitruvian.errors import InputError
+from vitruvian.geometry import Crop
+from vitruvian.metrics import depth as metric
+from vitruvian.model.heads import DenseHeadConfig, published_head
+from vitruvian.person import Person, Raster
+from vitruvian.tasks.task import View, resample, to_window
+
+
+@dataclass(frozen=True, kw_only=True)
+class Depth:
+    """Relative depth.
+
+    Attributes:
+        floor: predictions and targets below this are clamped or left out (1e-6 published).
+    """
+
+    floor: float = 1e-6
+
+    name = "depth"
+    channels = 1
+
+    def head(self, dim: int) -> DenseHeadConfig:
+        """Four deconvolutions and two 1×1 convolutions of width 384 (Sapiens, published code)."""
+        return published_head("depth", generation=1, dim=dim, out=1)
+
+    def encode(self, person: Person, crop: Crop) -> dict[str, Tensor]:
+        """Return ``depth`` (1, H, W), scaled to 0 … 1 within the window's valid pixels, else -1.
+
+        Raises:
+            InputError: for inverse depth, which has no linear scale to the target.
+        """
+        raster = person.raster(self.name)
+        if raster.kind == "inverse":
+            raise InputError(
+                "the depth task learns distances, this map is inverse depth: store 1 / it "
+                "as metric or relative depth first"
+            )
+        raster = raster.warped(crop)
+        valid = raster.mask & np.isfinite(raster.values)
+        target = np.full(raster.size, -1.0, dtype=np.float32)
+        if valid.any():
+            inside = raster.values[valid]
+            low, high = float(inside.min()), float(inside.max())
+            target[valid] = (inside - low) / (high - low) if high > low else inside
+        return {"depth": torch.from_numpy(target)[None]}
+
+    def loss(self, output: Tensor, target: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return {"depth": scale-invariant log error} for maps (B, 1, h, w).
+
+        Per picture sqrt(mean d² - ½ (mean d)²) of the log difference d over valid pixels, then the
+        mean over the batch; a picture without valid pixels counts 0 (published code).
+        """
+        truth = target["depth"]
+        guess = to_window(output, (truth.shape[2], truth.shape[3])).float()
+        valid = truth > self.floor
+        count = valid.sum(dim=(1, 2, 3)).clamp(min=1)
+        error = truth.clamp(min=self.floor).log() - guess.clamp(min=self.floor).log()
+        error = torch.where(valid, error, 0.0)
+        mean = error.sum(dim=(1, 2, 3)) / count
+        square = error.square().sum(dim=(1, 2, 3)) / count
+        variance = square - 0.5 * mean.square()
+        some = valid.flatten(1).any(dim=1)
+        # The square root has no finite slope at 0: leave perfect and empty pictures out of it.
+        use = some & (variance > 0)
+        return {"depth": torch.where(use, variance.where(use, 1.0).sqrt(), 0.0).mean()}
+
+    def decode(self, output: Tensor, views: Sequence[View], *, exact: bool = False) -> list[Raster]:
+        """Return relative depth (raw output, no clamp) at photograph pixels in each view."""
+        found = []
+        for view, maps in zip(views, output.float(), strict=True):
+            if exact:
+                maps = to_window(maps[None], view.crop.size)[0]
+            x, y, _, _ = view.region
+            grid = view.grid((maps.shape[1], maps.shape[2]), maps.device)
+            values = resample(maps, *grid)[0].cpu().numpy()
+            found.append(Raster(law="scalar", values=values, origin=(x, y), kind="relative"))
+        return found
+
+    def unmirror(self, output: Tensor) -> Tensor:
+        """Mirror the map back."""
+        return output.flip(-1)
+
+    def metric(self) -> metric.DepthAccuracy:
+        """RMSE, AbsRel and δ after least-squares alignment per person (published protocol)."""
+        return metric.DepthAccuracy(align="scale_shift")

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Body parts: one class per pixel."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitruvian import vocabulary as vocabularies
+from vitruvian.errors import InputError
+from vitruvian.geometry import Crop
+from vitruvian.metrics import masks as metric
+from vitruvian.model.heads import DenseHeadConfig, published_head
+from vitruvian.person import Person, Raster
+from vitruvian.tasks.task import View, resampled_argmax, to_window
+from vitruvian.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Body-part segmentation.
+
+    Attributes:
+        vocabulary: the C classes with their background, ignored value and loss weights.
+        weighted: use the vocabulary's class weights in the cross-entropy (published).
+        dice: weight of an additional Dice term over the classes present (1 in the second
+            generation, 0 in the first).
+    """
+
+    vocabulary: Vocabulary = field(default_factory=lambda: vocabularies.load("parts28"))
+    weighted: bool = True
+    dice: float = 0.0
+
+    name = "parts"
+
+    @property
+    def channels(self) -> int:
+        """One logit per class, background included."""
+        return len(self.vocabulary)
+
+    @property
+    def _ignore(self) -> int:
+        return 255 if self.vocabulary.ignore is None else self.vocabulary.ignore
+
+    def head(self, dim: int) -> DenseHeadConfig:
+        """Three deconvolutions and three 1×1 convolutions of width 768 (published code)."""
+        return published_head("parts", generation=1, dim=dim, out=self.channels)
+
+    def encode(self, person: Person, crop: Crop) -> dict[str, Tensor]:
+        """Return ``labels`` (H, W) int64 in the window; what is not annotated is ignored."""
+        raster = person.raster(self.name).warped(crop)
+        labels = np.where(raster.mask, raster.values, self._ignore).astype(np.int64)
+        return {"labels": torch.from_numpy(labels)}
+
+    def loss(self, output: Tensor, target: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return {"parts": cross-entropy[, "parts_dice": …]} for logits (B, C, h, w).
+
+        Logits are resized to the labels; the weighted cross-entropy is averaged over *all* pixels,
+        ignored ones counting as zero (published code).
+        """
+        labels = target["labels"]
+        logits = to_window(output, (labels.shape[1], labels.shape[2])).float()
+        losses = {"parts": self._cross_entropy(logits, labels).mean()}
+        if self.dice:
+            losses["parts_dice"] = self.dice * self._dice(logits, labels)
+        return losses
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        weights = self.vocabulary.loss_weights if self.weighted else None
+        weight = None if weights is None else torch.as_tensor(weights.copy()).to(logits)
+        return F.cross_entropy(
+            logits, labels, weight=weight, ignore_index=self._ignore, reduction="none"
+        )
+
+    def _dice(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """1 - Dice, averaged over each sample's present foreground classes (second generation)."""
+        known = labels != self._ignore
+        truth = F.one_hot(torch.where(known, labels, 0), self.channels).movedim(-1, 1)
+        truth = truth.to(logits.dtype) * known[:, None]
+        shares = logits.softmax(dim=1) * known[:, None]
+        overlap = (shares * truth).sum(dim=(2, 3))
+        total = shares.square().sum(dim=(2, 3)) + truth.sum(dim=(2, 3))
+        dice = (2 * overlap + 1e-3) / (total + 1e-3)
+        present = truth.sum(dim=(2, 3)) > 0
+        if self.vocabulary.background is not None:
+            present[:, self.vocabulary.background] = False
+        return ((1 - dice) * present).sum() / present.sum().clamp(min=1)
+
+    def decode(self, output: Tensor, views: Sequence[View], *, exact: bool = False) -> list[Raster]:
+        """Return the winning class of every photograph pixel in each view.
+
+        ``exact`` resizes the logits to the window first and then to the photograph, as the full
+        published pipeline does; the default interpolates once, as its lite scripts do.
+        """
+        if output.shape[1] != self.channels:
+            raise InputError(
+                f"{output.shape[1]} class maps for the {self.channels} parts of "
+                f"{self.vocabulary.name!r}: name the vocabulary the weights were trained with"
+            )
+        found = []
+        for view, logits in zip(views, output.float(), strict=True):
+            if exact:
+                logits = to_window(logits[None], view.crop.size)[0]
+            x, y, _, _ = view.region
+            rows, columns = view.grid((logits.shape[1], logits.shape[2]), logits.device)
+            labels = resampled_argmax(logits, rows, columns).cpu().numpy()
+            raster = Raster(law="label", values=labels, origin=(x, y), vocabulary=self.vocabulary)
+            found.append(raster)
+        return found
+
+    def unmirror(self, output: Tensor) -> Tensor:
+        """Mirror the maps back and exchange those of left and right."""
+        order = torch.as_tensor(self.vocabulary.mirror.copy(), device=output.device)
+        return output.flip(-1)[:, order]
+
+    def metric(self) -> metric.LabelAccuracy:
+        """Mean intersection over union and its kin."""
+        return metric.LabelAccuracy(classes=self.channels, ignore=self._ignore)

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a task is, and how a network's grid returns to the pixels of a photograph.
+
+A task is a frozen dataclass whose fields are its settings. It owns the meaning of one head's
+output: what to learn from an annotation (``encode``), how wrong an output is (``loss``), which
+annotation an output says (``decode``), and what the output of a mirrored picture says about the
+picture itself (``unmirror``). Between ``encode`` and ``decode`` live tensors, outside numpy.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitruvian.geometry import Crop, Size
+from vitruvian.model.heads import DenseHeadConfig
+from vitruvian.person import Annotation, Person
+
+Framing = Literal["person", "pad", "stretch"]
+
+
+class Accumulator(Protocol):
+    """Collects errors over many pictures; two halves merge into the whole."""
+
+    def result(self) -> dict[str, float]:
+        """Return the named numbers so far."""
+        ...
+
+
+class Task(Protocol):
+    """What a network is asked; see the module text. B is the batch, (h, w) the head's grid."""
+
+    @property
+    def name(self) -> str:
+        """Name of the head and of the annotation it makes: "pose", "parts", "depth", "normals"."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the head's output."""
+        ...
+
+    def head(self, dim: int) -> DenseHeadConfig:
+        """Return the published head for a backbone of width ``dim``."""
+        ...
+
+    def encode(self, person: Person, crop: Crop) -> dict[str, Tensor]:
+        """Return the targets of ``person`` in the window of ``crop``, without a batch axis."""
+        ...
+
+    def loss(self, output: Tensor, target: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return named scalars to minimise for outputs (B, C, h, w) and batched targets."""
+        ...
+
+    def decode(
+        self, output: Tensor, views: Sequence["View"], *, exact: bool = False
+    ) -> list[Annotation]:
+        """Return one annotation in photograph pixels per view, from outputs (B, C, h, w).
+
+        ``exact`` reproduces the published numerics where the default corrects them.
+        """
+        ...
+
+    def unmirror(self, output: Tensor) -> Tensor:
+        """Turn the output (B, C, h, w) for mirrored windows into one for the windows themselves."""
+        ...
+
+    def metric(self) -> Accumulator:
+        """Return a fresh accumulator of the published metric."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A window of one photograph, and where its result belongs.
+
+    Attributes:
+        crop: photograph → window.
+        image_size: (height, width) of the photograph.
+    """
+
+    crop: Crop
+    image_size: Size
+
+    @property
+    def region(self) -> tuple[int, int, int, int]:
+        """(x, y, height, width) of the photograph's pixels that the window covers.
+
+        Empty windows (a crop wholly outside the picture) still cover one pixel.
+        """
+        height, width = self.crop.size
+        corners = self.crop.to_image([[-0.5, -0.5], [width - 0.5, height - 0.5]])
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        x0 = int(np.clip(np.ceil(low[0] - 1e-6), 0, self.image_size[1] - 1))
+        y0 = int(np.clip(np.ceil(low[1] - 1e-6), 0, self.image_size[0] - 1))
+        x1 = int(np.clip(np.floor(high[0] + 1e-6), x0, self.image_size[1] - 1))
+        y1 = int(np.clip(np.floor(high[1] + 1e-6), y0, self.image_size[0] - 1))
+        return x0, y0, y1 - y0 + 1, x1 - x0 + 1
+
+    def grid(self, shape: Size, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return where the region's rows and columns fall on a map of ``shape`` over the window.
+
+        Two float32 vectors (height,), (width,) of map coordinates (pixel centres at whole numbers).
+        Rows and columns are independent because windows at prediction time are not turned.
+
+        Raises:
+            InputError: for a turned window.
+        """
+        matrix = self.crop.matrix
+        if abs(matrix[0, 1]) + abs(matrix[1, 0]) > 1e-9:
+            raise InputError("a turned window cannot be decoded: cut it with rotation 0")
+        x0, y0, height, width = self.region
+        xs = matrix[0, 0] * np.arange(x0, x0 + width) + matrix[0, 2]
+        ys = matrix[1, 1] * np.arange(y0, y0 + height) + matrix[1, 2]
+        xs = (xs + 0.5) * (shape[1] / self.crop.size[1]) - 0.5
+        ys = (ys + 0.5) * (shape[0] / self.crop.size[0]) - 0.5
+        rows = torch.as_tensor(ys, dtype=torch.float32, device=device)
+        return rows, torch.as_tensor(xs, dtype=torch.float32, device=device)
+
+
+def _neighbours(coordinates: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Split coordinates into lower neighbour, upper neighbour and the fraction between them."""
+    inside = coordinates.clamp(0, count - 1)
+    low = inside.floor()
+    return low.long(), (low.long() + 1).clamp(max=count - 1), inside - low
+
+
+def resample(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Interpolate maps (C, h, w) bilinearly at every (row, column); edges are replicated.
+
+    Equal to ``F.interpolate(..., "bilinear", align_corners=False)`` on the same coordinates.
+    Returns (C, len(rows), len(columns)).
+    """
+    low, high, share = _neighbours(columns, maps.shape[2])
+    wide = torch.lerp(maps[:, :, low], maps[:, :, high], share.to(maps.dtype))
+    low, high, share = _neighbours(rows, maps.shape[1])
+    return torch.lerp(wide[:, low], wide[:, high], share.to(maps.dtype)[:, None])
+
+
+def resampled_argmax(logits: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return the winning channel (len(rows), len(columns)) uint8 of ``resample(logits, …)``.
+
+    Exact, and much cheaper: where one channel wins at all four corners of a grid cell it wins at
+    every bilinear mixture of them, so only pixels in cells with mixed winners are interpolated.
+    """
+    channels, height, width = logits.shape
+    winner = _argmax_channels(logits)
+    x0, x1, fx = _neighbours(columns, width)
+    y0, y1, fy = _neighbours(rows, height)
+    right = torch.cat([winner[:, 1:], winner[:, -1:]], dim=1)
+    below = torch.cat([winner[1:], winner[-1:]], dim=0)
+    corner = torch.cat([right[1:], right[-1:]], dim=0)
+    mixed = (winner != right) | (winner != below) | (winner != corner)
+    labels = winner[y0][:, x0]
+    y, x = torch.nonzero(mixed[y0][:, x0], as_tuple=True)
+    flat = logits.reshape(channels, -1)
+    for part in torch.arange(len(y), device=y.device).split(1 << 16):
+        py, px = y[part], x[part]
+        top, bottom = y0[py] * width, y1[py] * width
+        left, far, share = x0[px], x1[px], fx[px].to(logits.dtype)
+        upper = torch.lerp(flat[:, top + left], flat[:, top + far], share)
+        lower = torch.lerp(flat[:, bottom + left], flat[:, bottom + far], share)
+        mixture = torch.lerp(upper, lower, fy[py].to(logits.dtype))
+        labels[py, px] = mixture.argmax(dim=0).to(torch.uint8)
+    return labels
+
+
+def _argmax_channels(logits: Tensor) -> Tensor:
+    """Return ``logits.argmax(0)`` as uint8, by a running maximum (vectorises on CPUs)."""
+    best = logits[0].clone()
+    winner = torch.zeros(best.shape, dtype=torch.uint8, device=logits.device)
+    for channel in range(1, len(logits)):
+        better = logits[channel] > best
+        winner.masked_fill_(better, channel)
+        torch.maximum(best, logits[channel], out=best)
+    return winner
+
+
+def to_window(output: Tensor, size: Size) -> Tensor:
+    """Resize outputs (B, C, h, w) bilinearly to ``size`` (no-op when already there)."""
+    if output.shape[-2:] == size:
+        return output
+    return F.interpolate(output, size=size, mode="bilinear", align_corners=False)
+
+
+def settings_of(task: Any) -> dict[str, Any]:
+    """Return a task's own settings as JSON values; a vocabulary becomes its name."""
+    values = {name: getattr(task, name) for name in task.__dataclass_fields__}
+    return {key: getattr(value, "name", value) for key, value in values.items()}
