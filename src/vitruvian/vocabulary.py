@@ -7,31 +7,20 @@ in the same format, and ``make`` and ``from_coco_category`` build one without an
 """
 
 import colorsys
-import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vitruvian.errors import InputError, unknown_name
 from vitruvian.sides import Side, derive_mirror, read_side
+from vitruvian.vocabularies import DEFAULT_SIGMA, FOLDER, Colour, Half, read_vocabulary
 
-Half = Literal["upper", "lower"]
-Colour = tuple[int, int, int]
-
-DEFAULT_SIGMA = 0.05
-"""OKS sigma of points that state none: between COCO's eyes (0.025) and hips (0.107)."""
-
-IGNORE = "ignore"
-"""Stands for "no class; leave this pixel out" in the label maps of a parts vocabulary."""
-
-_FOLDER = Path(__file__).parent / "vocabularies"
 _SIDE_COLOURS: Mapping[Side, Colour] = {
     "left": (0, 255, 0),
     "right": (255, 128, 0),
@@ -40,15 +29,6 @@ _SIDE_COLOURS: Mapping[Side, Colour] = {
 _PAIRED = (("left", "right"), ("right", "left"))
 _CENTRAL = (("centre", "centre"),)
 _MAPPINGS = ("groups", "corrected", "means", "fallbacks", "label_maps")
-_COLUMNS = {
-    "points": ("name", "group", "side", "mirror", "sigma", "colour", "half", "mean", "fallback"),
-    "parts": ("name", "group", "side", "mirror", "colour", "weight"),
-}
-_KEYS = {
-    "points": ("name", "kind", "version", "about", "groups", "points", "links", "corrected"),
-    "parts": ("name", "kind", "version", "about", "groups", "classes", "label_maps", "background",
-              "ignore"),
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -152,6 +132,8 @@ class Vocabulary:
                     f"{names[i]} ({self.sides[i]}) mirrors to {names[j]} ({self.sides[j]})",
                     "partners on opposite sides, and a central point as its own partner",
                 )
+        for half in set(self.halves) - {None, "upper", "lower"}:
+            raise self._wrong(f"the half {half!r}", "upper, lower or none")
         if sorted(i for g in self.groups.values() for i in g) != list(range(count)):
             raise self._wrong("groups overlap or leave names out", "each name in one group")
         for link in self.links:
@@ -177,8 +159,7 @@ class Vocabulary:
             return True
         if not isinstance(other, Vocabulary):
             return NotImplemented
-        mine = (self.name, self.version, self.kind, self.names, self.mirror.tolist())
-        return mine == (other.name, other.version, other.kind, other.names, other.mirror.tolist())
+        return self._identity == other._identity
 
     def __reduce__(self) -> tuple[Any, ...]:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -186,6 +167,11 @@ class Vocabulary:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Vocabulary":
         return self
+
+    @cached_property
+    def _identity(self) -> tuple[Any, ...]:
+        values = (self.name, self.version, self.kind, self.names, self.mirror.tolist())
+        return (*values, self.background, self.ignore, *(dict(getattr(self, k)) for k in _MAPPINGS))
 
     @cached_property
     def _indices(self) -> dict[str, int]:
@@ -218,7 +204,7 @@ def _rebuild(values: dict[str, Any]) -> Vocabulary:
 
 def available() -> tuple[str, ...]:
     """Return the names of the vocabularies that ship with the package."""
-    return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 
 
 def load(name: str | Path) -> Vocabulary:
@@ -233,7 +219,7 @@ def load(name: str | Path) -> Vocabulary:
     if isinstance(name, str) and not name.endswith(".toml"):
         if name not in available():
             raise unknown_name("vocabulary (or path of a .toml file)", name, available())
-        path = _FOLDER / f"{name}.toml"
+        path = FOLDER / f"{name}.toml"
     else:
         path = Path(name).resolve()
         if not path.is_file():
@@ -246,86 +232,9 @@ def load(name: str | Path) -> Vocabulary:
 @cache
 def _load(path: Path, _changed: int) -> Vocabulary:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not TOML ({error})") from error
-    kind = table.get("kind", "points")
-    if kind not in _KEYS:
-        raise InputError(f"{path}: kind {kind!r}; wanted 'points' or 'parts'")
-    for key in table:
-        if key not in _KEYS[kind]:
-            raise unknown_name(f"key in {path.name}", key, _KEYS[kind])
-    try:
-        return _from_table(path.stem, kind, table)
+        return make(**read_vocabulary(path))
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: {error}") from error
-
-
-def _from_table(stem: str, kind: Literal["points", "parts"], table: dict[str, Any]) -> Vocabulary:
-    rows = read_rows(table.get("points" if kind == "points" else "classes", ""), _COLUMNS[kind])
-    derived = not any("mirror" in row for row in rows)
-    background = int(table.get("background", 0))
-    return make(
-        str(table.get("name", stem)),
-        [row["name"] for row in rows],
-        kind=kind,
-        version=str(table.get("version", "1")),
-        mirror_pairs=None if derived else [(r["name"], r["mirror"]) for r in rows if "mirror" in r],
-        sides=None if derived else [cast(Side, row.get("side", "centre")) for row in rows],
-        groups=_groups(rows, table.get("groups", {})),
-        colours=[_colour(row.get("colour")) for row in rows],
-        links=[
-            (row["from"], row["to"], _colour(row.get("colour")))
-            for row in read_rows(table.get("links", ""), ("from", "to", "colour"))
-        ],
-        sigmas=[float(row.get("sigma", DEFAULT_SIGMA)) for row in rows],
-        halves=[cast(Half | None, row.get("half")) for row in rows],
-        loss_weights=[float(row["weight"]) for row in rows if "weight" in row] or None,
-        background=None if background < 0 else background,
-        ignore=int(table.get("ignore", 255)),
-        about=str(table.get("about", "")).strip(),
-        corrected=table.get("corrected", {}),
-        means={r["name"]: tuple(r["mean"].split("+")) for r in rows if "mean" in r},
-        fallbacks={r["name"]: tuple(r["fallback"].split("+")) for r in rows if "fallback" in r},
-        label_maps={
-            key: tuple((row["label"], row["class"]) for row in read_rows(text, ("label", "class")))
-            for key, text in table.get("label_maps", {}).items()
-        },
-    )
-
-
-def read_rows(text: str, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Read a table written as text: a header of ``columns``, one row a line, ``-`` for nothing.
-
-    Raises:
-        InputError: A column that is not known, or a row of another length than the header.
-    """
-    lines = [line.split() for line in text.splitlines() if line.strip()]
-    if not lines:
-        return []
-    header, *rows = lines
-    for column in header:
-        if column not in columns:
-            raise unknown_name("column", column, columns)
-    for row in rows:
-        if len(row) != len(header):
-            raise InputError(f"the row {' '.join(row)!r} has {len(row)} of {len(header)} columns")
-    return [{k: v for k, v in zip(header, row, strict=True) if v != "-"} for row in rows]
-
-
-def _groups(rows: list[dict[str, str]], order: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {group: [] for group in order}
-    for row in rows:
-        found.setdefault(row.get("group", "all"), []).append(row["name"])
-    return found | {group: members for group, members in order.items() if members}
-
-
-def _colour(text: str | None) -> Colour | None:
-    if text is None:
-        return None
-    if not re.fullmatch("#[0-9a-fA-F]{6}", text):
-        raise InputError(f"the colour {text!r}; wanted #rrggbb")
-    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
 
 
 def make(
