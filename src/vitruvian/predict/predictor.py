@@ -1,0 +1,405 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From photographs to people: one reading, one detection and one cut per person for all models.
+
+Windows travel as uint8 and are normalised on the device. People are batched across photographs.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vitruvian import image as images
+from vitruvian.errors import InputError, VitruvianError, unknown_name
+from vitruvian.geometry import Crop, Size
+from vitruvian.model.network import Network
+from vitruvian.person import Annotation, Person, Raster, Sample
+from vitruvian.predict.detect import Boxes, Detector
+from vitruvian.tasks import Framing, Task, View
+
+Picture = str | Path | bytes | NDArray[np.uint8]
+STAGES = ("read", "detect", "crop", "forward", "decode")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model:
+    """A network with the meaning of its heads.
+
+    Attributes:
+        name: for messages and records.
+        network: the weights.
+        tasks: head name → task.
+        input_size: (height, width) of its windows.
+        mean: RGB values (0 … 255) subtracted from pixels.
+        std: RGB values they are divided by.
+        generation: 1 or 2 for the published families (they enlarge small crops differently).
+        checksum: sha256 of the file, for records.
+    """
+
+    name: str
+    network: Network
+    tasks: dict[str, Task]
+    input_size: Size = (1024, 768)
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    generation: int = 1
+    checksum: str = ""
+
+
+@dataclass
+class Outcome:
+    """One photograph's result: a sample, or the error that kept it from being one."""
+
+    name: str
+    sample: Sample | None = None
+    error: VitruvianError | None = None
+
+
+@dataclass(eq=False)
+class _Job:
+    """One window of one photograph, on its way through the models."""
+
+    outcome: int
+    person: int | None
+    view: View
+    found: dict[str, Annotation] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True, eq=False)
+class _Pass:
+    """Windows that several models share, and what each model answers about them."""
+
+    framing: Framing
+    size: Size
+    second: bool
+    work: dict[str, tuple[Model, dict[str, Task]]] = field(default_factory=dict)
+
+
+class Predictor:
+    """Answers what the models know about every person in a photograph.
+
+    ``predictor(photo)`` returns the people, best detection first; ``predictor.see(photo)`` the
+    whole :class:`Sample`; ``predictor.stream(photos)`` works through many.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[Model],
+        detector: Detector,
+        *,
+        tasks: Sequence[str] | None = None,
+        framing: Framing = "person",
+        mask: Literal["parts", "none"] = "parts",
+        flip: bool = False,
+        exact: bool = False,
+        batch: int = 4,
+        device: str = "auto",
+        dtype: str = "auto",
+    ) -> None:
+        """Put models and a detector together.
+
+        Args:
+            models: one or several; every task belongs to exactly one of them.
+            detector: finds the people.
+            tasks: leave out all others.
+            framing: what dense tasks look at: each person's window ("person"), or the whole
+                photograph with margins ("pad") or stretched ("stretch", as published for most).
+                Keypoints always come from people's windows.
+            mask: "parts" marks depth and normals off the person invalid where parts are known.
+            flip: average with the prediction for the mirrored window.
+            exact: published numerics where the default corrects them, see the tasks.
+            batch: windows per forward pass.
+            device: "auto", "cpu", "cuda[:N]" or "mps".
+            dtype: "auto" (bf16 on CUDA, fp32 elsewhere), "fp32", "bf16" or "fp16".
+
+        Raises:
+            InputError: for an unknown task, device or dtype, or a task two models answer.
+        """
+        if batch < 1:
+            raise InputError(f"batch {batch}: it needs at least 1 window per forward pass")
+        known = [name for model in models for name in model.tasks]
+        wanted = list(known if tasks is None else tasks)
+        for name in wanted:
+            if name not in known:
+                raise unknown_name("task of these models", name, known)
+        twice = sorted({name for name in wanted if known.count(name) > 1})
+        if twice:
+            raise InputError(
+                f"several models answer {', '.join(twice)}: give one model per task, or --tasks"
+            )
+        self.device = pick_device(device)
+        self.dtype = pick_dtype(dtype, self.device)
+        self.detector, self.framing, self.mask = detector, framing, mask
+        self.flip, self.exact, self.batch = flip, exact, batch
+        self.models = [
+            replace(model, tasks={n: t for n, t in model.tasks.items() if n in wanted})
+            for model in models
+        ]
+        self.models = [model for model in self.models if model.tasks]
+        if not self.models:
+            raise InputError(
+                "these weights have no head, so there is nothing to predict: give a finetuned "
+                "model (pose, parts, depth, normals)"
+            )
+        for model in self.models:
+            model.network.to(device=self.device, dtype=self.dtype).eval()
+        self._passes = self._plan()
+        self.seconds = dict.fromkeys(STAGES, 0.0)
+
+    def __call__(self, picture: Picture, boxes: Boxes | None = None) -> tuple[Person, ...]:
+        """Return everyone in a photograph (path, bytes or RGB uint8 array); see :meth:`see`."""
+        return self.see(picture, boxes).people
+
+    def see(self, picture: Picture, boxes: Boxes | None = None) -> Sample:
+        """Return a photograph with its people, in photograph pixels.
+
+        Args:
+            picture: path, encoded bytes, or (H, W, 3) uint8 RGB.
+            boxes: people known beforehand, instead of asking the detector.
+
+        Raises:
+            ImageError: if the picture cannot be read.
+        """
+        name = str(picture) if isinstance(picture, str | Path) else ""
+        with self._clock("read"):
+            image = images.read(picture)
+        (outcome,) = self._answer([(name, image)], None if boxes is None else [boxes])
+        if outcome.error is not None:
+            raise outcome.error
+        assert outcome.sample is not None
+        return outcome.sample
+
+    def stream(self, pictures: Iterable[str | Path]) -> Iterator[Outcome]:
+        """Work through many photographs in order, reading ahead; memory stays flat.
+
+        A photograph that cannot be read yields its error and does not stop the others.
+        """
+        waiting = iter(pictures)
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            ahead: list[tuple[str, Future[NDArray[np.uint8]]]] = []
+
+            def fill() -> None:
+                for path in islice(waiting, 2 * self.batch - len(ahead)):
+                    ahead.append((str(path), pool.submit(images.read, path)))
+
+            fill()
+            while ahead:
+                group = ahead[: self.batch]
+                del ahead[: len(group)]
+                fill()
+                outcomes = [Outcome(name) for name, _ in group]
+                read: list[tuple[str, NDArray[np.uint8]]] = []
+                places: list[int] = []
+                with self._clock("read"):
+                    for place, (name, future) in enumerate(group):
+                        try:
+                            read.append((name, future.result()))
+                            places.append(place)
+                        except VitruvianError as error:
+                            outcomes[place].error = error
+                for place, outcome in zip(places, self._answer(read), strict=True):
+                    outcomes[place] = outcome
+                yield from outcomes
+
+    # ------------------------------------------------------------------------------- inside
+
+    def _answer(
+        self,
+        pictures: Sequence[tuple[str, NDArray[np.uint8]]],
+        boxes: Sequence[Boxes] | None = None,
+    ) -> list[Outcome]:
+        names, arrays = [name for name, _ in pictures], [array for _, array in pictures]
+        if boxes is None:
+            with self._clock("detect"):
+                boxes = self.detector.detect(arrays, names)
+        outcomes: list[Outcome] = []
+        people: list[list[Person]] = []
+        wholes: list[dict[str, Raster]] = []
+        for name, array, found in zip(names, arrays, boxes, strict=True):
+            ids = found.identities
+            people.append(
+                [
+                    Person(
+                        box=box, score=float(score), identity=None if ids is None else int(ids[i])
+                    )
+                    for i, (box, score) in enumerate(zip(found.boxes, found.scores, strict=True))
+                ]
+            )
+            wholes.append({})
+            outcomes.append(Outcome(name, Sample(image=array, name=name)))
+        for shared in self._passes:
+            self._run(shared, arrays, people, wholes)
+        for outcome, found, whole in zip(outcomes, people, wholes, strict=True):
+            assert outcome.sample is not None
+            masked = tuple(self._masked(person) for person in found)
+            outcome.sample = replace(outcome.sample, people=masked, rasters=whole)
+        return outcomes
+
+    def _plan(self) -> list["_Pass"]:
+        """Group the tasks of all models by the windows they look at, so each is cut once."""
+        passes: dict[tuple[Framing, Size, bool], _Pass] = {}
+        for model in self.models:
+            for name, task in model.tasks.items():
+                framing: Framing = "person" if name == "pose" else self.framing
+                second = model.generation == 2
+                key = (framing, model.input_size, second)
+                shared = passes.setdefault(
+                    key, _Pass(framing=framing, size=model.input_size, second=second)
+                )
+                shared.work.setdefault(model.name, (model, {}))[1][name] = task
+        return list(passes.values())
+
+    def _run(
+        self,
+        shared: "_Pass",
+        arrays: Sequence[NDArray[np.uint8]],
+        people: list[list[Person]],
+        wholes: list[dict[str, Raster]],
+    ) -> None:
+        """Fill in what the tasks of one pass say about every person (or every whole picture)."""
+        jobs: list[_Job] = []
+        for index, (array, found) in enumerate(zip(arrays, people, strict=True)):
+            size = (array.shape[0], array.shape[1])
+            if shared.framing == "person":
+                crops = [Crop.from_box(_solid(person.box), shared.size) for person in found]
+                jobs += [_Job(index, i, View(crop, size)) for i, crop in enumerate(crops)]
+            else:
+                make = Crop.pad if shared.framing == "pad" else Crop.stretch
+                jobs.append(_Job(index, None, View(make(size, shared.size), size)))
+        for start in range(0, len(jobs), self.batch):
+            part = jobs[start : start + self.batch]
+            with self._clock("crop"):
+                windows = np.stack([_window(arrays[job.outcome], job.view, shared) for job in part])
+            views = [job.view for job in part]
+            for model, tasks in shared.work.values():
+                with self._clock("forward"):
+                    outputs = self._forward(model, tasks, windows)
+                with self._clock("decode"):
+                    for name, task in tasks.items():
+                        decoded = task.decode(outputs[name], views, exact=self.exact)
+                        for job, annotation in zip(part, decoded, strict=True):
+                            job.found[name] = annotation
+        for job in jobs:
+            if job.person is not None:
+                person = people[job.outcome][job.person]
+                people[job.outcome][job.person] = person.having(**job.found)
+                continue
+            whole = {n: a for n, a in job.found.items() if isinstance(a, Raster)}
+            wholes[job.outcome].update(whole)
+            people[job.outcome][:] = [
+                person.having(**{n: _window_of(r, person) for n, r in whole.items()})
+                for person in people[job.outcome]
+            ]
+
+    @torch.inference_mode()
+    def _forward(
+        self, model: Model, tasks: dict[str, Task], windows: NDArray[np.uint8]
+    ) -> dict[str, Tensor]:
+        pixels = torch.from_numpy(windows).to(self.device).movedim(-1, 1).float()
+        mean = torch.tensor(model.mean, device=self.device).view(3, 1, 1)
+        std = torch.tensor(model.std, device=self.device).view(3, 1, 1)
+        pixels = ((pixels - mean) / std).to(self.dtype)
+        direct = model.network(pixels)
+        outputs = {name: direct[name].float() for name in tasks}
+        if self.flip:
+            mirrored = model.network(pixels.flip(-1))
+            for name, task in tasks.items():
+                outputs[name] = (outputs[name] + task.unmirror(mirrored[name].float())) / 2
+        return outputs
+
+    def _masked(self, person: Person) -> Person:
+        """Mark depth and normals off the person invalid, where parts are known."""
+        parts = person.annotations.get("parts")
+        if self.mask == "none" or not isinstance(parts, Raster) or parts.vocabulary is None:
+            return person
+        inside = parts.mask & (parts.values != parts.vocabulary.background)
+        masked = {
+            name: replace(raster, valid=inside)
+            for name, raster in person.annotations.items()
+            if isinstance(raster, Raster)
+            and raster.law in ("scalar", "vector")
+            and (raster.origin, raster.size) == (parts.origin, parts.size)
+        }
+        return person.having(**masked)
+
+    @contextmanager
+    def _clock(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.seconds[stage] += time.perf_counter() - start
+
+
+def _solid(box: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give a box of no width or height one pixel, so that a 1×1 picture still has a window."""
+    extent = box[2:] - box[:2]
+    grow = np.where(extent < 1, (1 - extent) / 2, 0)
+    return np.concatenate([box[:2] - grow, box[2:] + grow])
+
+
+def _window(image: NDArray[np.uint8], view: View, shared: _Pass) -> NDArray[np.uint8]:
+    """Cut one uint8 window, by the interpolation each published family used.
+
+    First generation: bilinear everywhere. Second: people's windows bicubic when enlarging, and
+    stretched pictures by area when shrinking, else bicubic.
+    """
+    size = view.crop.size
+    if shared.framing == "stretch":
+        method = "linear"
+        if shared.second:
+            method = "area" if size[1] < image.shape[1] else "cubic"
+        return images.resize(image, size, interpolation=method)
+    enlarging = min(view.crop.matrix[0, 0], view.crop.matrix[1, 1]) >= 1
+    cubic = shared.second and shared.framing == "person" and enlarging
+    return images.warp(image, view.crop.matrix, size, interpolation="cubic" if cubic else "linear")
+
+
+def _window_of(raster: Raster, person: Person) -> Raster:
+    """Return the part of a whole-picture raster around a person (25 % beyond the box)."""
+    height, width = raster.size
+    grow = 0.125 * (person.box[2:] - person.box[:2])
+    x0, y0 = np.floor(np.clip(person.box[:2] - grow, 0, [width - 1, height - 1])).astype(int)
+    x1, y1 = np.ceil(np.clip(person.box[2:] + grow, 0, [width - 1, height - 1])).astype(int)
+    inner = np.s_[y0 : y1 + 1, x0 : x1 + 1]
+    valid = None if raster.valid is None else raster.valid[inner]
+    return replace(raster, values=raster.values[inner], valid=valid, origin=(int(x0), int(y0)))
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the torch device for "auto", "cpu", "mps" or "cuda[:N]".
+
+    Raises:
+        InputError: for a device that is not there.
+    """
+    mps = torch.backends.mps.is_available()
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"unknown device {name!r}: use auto, cpu, mps or cuda:N") from error
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    missing = device.type == "cuda" and (device.index or 0) >= count
+    if missing or (device.type == "mps" and not mps) or device.type not in ("cpu", "cuda", "mps"):
+        raise InputError(f"device {name!r} is not available here: use auto or cpu")
+    return device
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """Return the torch dtype for "auto", "fp32", "bf16" or "fp16" on ``device``."""
+    table = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if name == "auto":
+        name = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    if name not in table:
+        raise unknown_name("dtype", name, ["auto", *table])
+    return table[name]
