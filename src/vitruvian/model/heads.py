@@ -95,6 +95,12 @@ class ScaleHeadConfig:
         sizes = (self.in_dim, *self.widths, *self.hidden, *self.grid)
         if min(sizes) < 1 or not self.widths:
             raise InputError(f"ScaleHeadConfig: sizes {sizes} · wanted positive numbers")
+        if self.cells == self.widths[-1]:
+            raise InputError(
+                f"ScaleHeadConfig: {len(self.widths)} halvings of {self.grid[0]}×{self.grid[1]} "
+                "leave one cell, which an instance norm makes zero · wanted fewer widths or a "
+                "larger grid"
+            )
 
     @property
     def cells(self) -> int:
@@ -176,7 +182,15 @@ class DenseHead(nn.Module):
                 nn.init.zeros_(self.predict.bias)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Return raw values (or activated ones, where the configuration says so)."""
+        """Return raw values (or activated ones, where the configuration says so).
+
+        Raises:
+            InputError: a single cell of features where an instance norm would make it zero.
+        """
+        if self.stem is not None and self.config.norm == "instance" and features[0, 0].numel() < 2:
+            raise InputError(
+                "a feature map of one cell · wanted two or more · use a larger picture"
+            )
         x = features
         if self.stem is not None and self.stem_norm is not None:
             x = F.silu(self.stem_norm(self.stem(x)))

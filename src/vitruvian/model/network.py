@@ -42,6 +42,8 @@ class NetworkConfig:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Build from ``to_dict``'s result; unknown keys and wrong types raise ``InputError``."""
+        _check_mapping(data)
+        _check_mapping(data.get("heads", {}))
         for key in data:
             if key not in ("backbone", "heads"):
                 raise unknown_name("field of NetworkConfig", str(key), ("backbone", "heads"))
@@ -49,6 +51,7 @@ class NetworkConfig:
             raise InputError("NetworkConfig: no backbone given · wanted the fields of a ViTConfig")
         heads = {}
         for name, fields in data.get("heads", {}).items():
+            _check_mapping(fields)
             kind = fields.get("kind")
             if kind not in _KINDS:
                 raise unknown_name("kind of head", str(kind), _KINDS)
@@ -96,3 +99,8 @@ class Network(nn.Module):
         depth = self.config.backbone.depth
         inside = name.removeprefix("backbone.")
         return layer_id(inside, depth) if inside != name else depth + 1
+
+
+def _check_mapping(value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise InputError(f"NetworkConfig: given {value!r} · wanted a mapping of fields")

@@ -103,7 +103,7 @@ class ViT(nn.Module):
         """
         c = self.config
         check_images(images, c)
-        embedded = self.patch_embed(images.to(self.norm.weight.dtype))  # pyright: ignore[reportArgumentType, reportCallIssue]
+        embedded = self.patch_embed(images.to(next(self.patch_embed.parameters()).dtype))
         grid = (images.shape[2] // c.patch, images.shape[3] // c.patch)
         x = embedded.flatten(2).transpose(1, 2)
         if self.window is not None:
