@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from vitruvian.errors import InputError, unknown_name
 from vitruvian.sides import Side, derive_mirror, read_side
-from vitruvian.vocabularies import DEFAULT_SIGMA, FOLDER, Colour, Half, read_vocabulary
+from vitruvian.vocabularies import DEFAULT_SIGMA, FOLDER, Colour, Half, read_toml, read_vocabulary
 
 _SIDE_COLOURS: Mapping[Side, Colour] = {
     "left": (0, 255, 0),
@@ -91,6 +91,8 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         count = len(self.names)
+        if count == 0:
+            raise self._wrong("no names", "one or more")
         for key, dtype, shape in (
             ("mirror", np.intp, (count,)),
             ("colours", np.uint8, (count, 3)),
@@ -115,8 +117,6 @@ class Vocabulary:
 
     def _validate(self) -> None:
         names, mirror, count = self.names, self.mirror, len(self.names)
-        if count == 0:
-            raise self._wrong("no names", "one or more")
         if len(set(names)) != count:
             twice = sorted({n for n in names if names.count(n) > 1})
             raise self._wrong(f"{', '.join(twice)} given more than once", "unique names")
@@ -231,8 +231,9 @@ def load(name: str | Path) -> Vocabulary:
 
 @cache
 def _load(path: Path, _changed: int) -> Vocabulary:
+    table = read_toml(path)
     try:
-        return make(**read_vocabulary(path))
+        return make(**read_vocabulary(table, path.stem))
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: {error}") from error
 

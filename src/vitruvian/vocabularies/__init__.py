@@ -48,15 +48,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not TOML: {error}") from error
 
 
-def read_vocabulary(path: Path) -> dict[str, Any]:
-    """Read a vocabulary file as the arguments of ``vitruvian.vocabulary.make``.
+def read_vocabulary(table: dict[str, Any], stem: str) -> dict[str, Any]:
+    """Turn the content of a vocabulary file into the arguments of ``vitruvian.vocabulary.make``.
 
-    Without a ``mirror`` column the partners are left to be read from the names.
+    Without a ``mirror`` column the partners are left to be read from the names; without a ``name``
+    the vocabulary is called ``stem``.
 
     Raises:
-        InputError: It is not TOML, or has keys, columns or values that a vocabulary has not.
+        InputError: There are keys, columns or values that a vocabulary has not.
     """
-    table = read_toml(path)
     kind = table.get("kind", "points")
     if kind not in _KEYS:
         raise InputError(f"kind {kind!r}; wanted 'points' or 'parts'")
@@ -68,7 +68,7 @@ def read_vocabulary(path: Path) -> dict[str, Any]:
     pairs = [(row["name"], row["mirror"]) for row in rows if "mirror" in row]
     background = int(table.get("background", 0))
     return {
-        "name": str(table.get("name", path.stem)),
+        "name": str(table.get("name", stem)),
         "names": [row["name"] for row in rows],
         "kind": kind,
         "version": str(table.get("version", "1")),
