@@ -18,7 +18,7 @@ position   interpolated; turns with the picture like a vector; not renormalised
 A prediction, a rendered truth and a hand-made label are the same types.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal, get_args
@@ -93,7 +93,7 @@ class Points:
     @property
     def present(self) -> NDArray[np.bool_]:
         """(K,) whether a point has a place, and is not marked absent."""
-        placed = np.isfinite(self.xy).all(axis=1)
+        placed = np.asarray(np.isfinite(self.xy).all(axis=1), dtype=np.bool_)
         return placed if self.visibility is None else placed & (self.visibility > ABSENT)
 
     def warped(self, crop: Crop) -> "Points":
@@ -188,14 +188,19 @@ class Raster:
                 values = _swapped(values, self.vocabulary)
             return replace(self, values=values, valid=inside, origin=(0, 0))
         # Invalid pixels must not bleed into their neighbours: interpolate value × weight, weight.
-        weight = self.mask.astype(np.float32)
+        # The map's edge pixels reach half a pixel beyond their centres, so they are repeated once.
+        weight = np.pad(self.mask.astype(np.float32), 1, mode="edge")
+        margins = ((1, 1), (1, 1), (0, 0))[: self.values.ndim]
+        values = np.pad(self.values, margins, mode="edge").astype(np.float32)
+        within = np.pad(np.ones(self.size, dtype=np.uint8), 1)
+        matrix[:, 2] -= matrix[:, :2].sum(axis=1)
+        plain = weight if values.ndim == 2 else weight[..., None]
+        values = warp(np.where(plain > 0, values, 0), matrix, size, interpolation="linear")
         share = warp(weight, matrix, size, interpolation="linear")
-        plain = weight if self.values.ndim == 2 else weight[..., None]
-        values = np.where(plain > 0, self.values, 0).astype(np.float32)
-        values = warp(values, matrix, size, interpolation="linear")
-        inside = share > 0.5
-        divisor = np.where(inside, share, 1.0)
+        inside = (share > 0.5) & (warp(within, matrix, size, interpolation="nearest") > 0)
+        divisor = np.where(share > 0, share, 1.0)
         values = values / (divisor if values.ndim == 2 else divisor[..., None])
+        values[~inside] = 0
         if self.law in ("vector", "position"):
             values = _turned(values, crop)
         if self.law == "vector":
@@ -355,3 +360,28 @@ class Sample:
     def mirrored(self) -> "Sample":
         """Return the sample seen in a mirror; twice gives the sample back."""
         return self.warped(Crop.whole(self.size).mirrored())
+
+
+def composite(people: Sequence[Person], name: str, size: Size) -> Raster | None:
+    """Paste everyone's raster called ``name`` on one picture of ``size``.
+
+    Larger people first, so that smaller ones stay whole; background labels never cover a part.
+    Returns ``None`` when nobody has that raster.
+    """
+    area = [float(np.prod(person.box[2:] - person.box[:2])) for person in people]
+    order = sorted(range(len(people)), key=lambda index: -area[index])
+    result: Raster | None = None
+    for person in (people[index] for index in order):
+        if name not in person.annotations:
+            continue
+        layer = person.raster(name).placed(size)
+        if result is None:
+            result = layer
+            continue
+        cover = layer.mask
+        if layer.vocabulary is not None:
+            cover = cover & ((layer.values != layer.vocabulary.background) | ~result.mask)
+        where = cover if layer.values.ndim == 2 else cover[..., None]
+        values = np.where(where, layer.values, result.values)
+        result = replace(result, values=values, valid=result.mask | cover)
+    return result
