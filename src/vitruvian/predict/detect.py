@@ -155,7 +155,8 @@ class TransformersDetector:
             raise InputError(
                 f"cannot open the detector {str(source)!r} ({reason}): {remedy}"
             ) from error
-        labels = {int(index): str(name).lower() for index, name in config.id2label.items()}
+        known: dict[int, str] = config.id2label or {}
+        labels = {int(index): str(name).lower() for index, name in known.items()}
         self._people = [index for index, name in labels.items() if name == "person"]
         if not self._people:
             raise InputError(
@@ -239,7 +240,7 @@ def _preprocessor(place: str, options: dict[str, Any]) -> dict[str, Any]:
     """Read the model's preprocessor settings; a detector without any uses the defaults."""
     import json
 
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     path = cached_file(
         place,

@@ -81,7 +81,7 @@ class _Pass:
     framing: Framing
     size: Size
     second: bool
-    work: dict[str, tuple[Model, dict[str, Task]]] = field(default_factory=dict)
+    work: dict[int, tuple[Model, dict[str, Task]]] = field(default_factory=dict)
 
 
 class Predictor:
@@ -153,7 +153,7 @@ class Predictor:
         for model in self.models:
             model.network.to(device=self.device, dtype=self.dtype).eval()
         self._passes = self._plan()
-        self.seconds = dict.fromkeys(STAGES, 0.0)
+        self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
 
     def __call__(self, picture: Picture, boxes: Boxes | None = None) -> tuple[Person, ...]:
         """Return everyone in a photograph (path, bytes or RGB uint8 array); see :meth:`see`."""
@@ -247,15 +247,16 @@ class Predictor:
     def _plan(self) -> list["_Pass"]:
         """Group the tasks of all models by the windows they look at, so each is cut once."""
         passes: dict[tuple[Framing, Size, bool], _Pass] = {}
+        people: Framing = "person"
         for model in self.models:
+            second = model.generation == 2
             for name, task in model.tasks.items():
-                framing: Framing = "person" if name == "pose" else self.framing
-                second = model.generation == 2
+                framing = people if name == "pose" else self.framing
                 key = (framing, model.input_size, second)
                 shared = passes.setdefault(
                     key, _Pass(framing=framing, size=model.input_size, second=second)
                 )
-                shared.work.setdefault(model.name, (model, {}))[1][name] = task
+                shared.work.setdefault(id(model), (model, {}))[1][name] = task
         return list(passes.values())
 
     def _run(

@@ -29,7 +29,10 @@ def make(name: str, **settings: Any) -> Task:
     for key in settings:
         if key not in known:
             raise unknown_name(f"setting of task {name!r}", key, known)
-    values = {key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()}
-    if isinstance(values.get("vocabulary"), str):
-        values["vocabulary"] = vocabularies.load(values["vocabulary"])
+    values: dict[str, Any] = {
+        key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()
+    }
+    named = values.get("vocabulary")
+    if isinstance(named, str):
+        values["vocabulary"] = vocabularies.load(named)
     return kind(**values)

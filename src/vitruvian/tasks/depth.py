@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from vitruvian.errors import InputError
-from vitruvian.geometry import Crop
-from vitruvian.metrics import depth as metric
-from vitruvian.model.heads import DenseHeadConfig, published_head
+from vitruvian.geometry import Crop, Size
+from vitruvian.metrics import DepthMetrics
+from vitruvian.model.heads import DenseHeadConfig
 from vitruvian.person import Person, Raster
-from vitruvian.tasks.task import View, resample, to_window
+from vitruvian.tasks.task import View, paired_rasters, published_head, resample, to_window
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Depth:
 
     def head(self, dim: int) -> DenseHeadConfig:
         """Four deconvolutions and two 1×1 convolutions of width 384 (Sapiens, published code)."""
-        return published_head("depth", generation=1, dim=dim, out=1)
+        return published_head("depth", dim, 1)
 
     def encode(self, person: Person, crop: Crop) -> dict[str, Tensor]:
         """Return ``depth`` (1, H, W), scaled to 0 … 1 within the window's valid pixels, else -1.
@@ -90,6 +90,24 @@ class Depth:
         """Mirror the map back."""
         return output.flip(-1)
 
-    def metric(self) -> metric.DepthAccuracy:
-        """RMSE, AbsRel and δ after least-squares alignment per person (published protocol)."""
-        return metric.DepthAccuracy(align="scale_shift")
+    def metric(self) -> DepthMetrics:
+        """RMSE, AbsRel and δ after least-squares alignment of each picture (published protocol)."""
+        return DepthMetrics(alignment="scale_shift")
+
+    def measure(
+        self,
+        accumulator: DepthMetrics,
+        predicted: Sequence[Person],
+        truth: Sequence[Person],
+        size: Size,
+        *,
+        image: int = 0,
+    ) -> None:
+        """Compare the people of one photograph, pasted together, where the truth is valid."""
+        del image
+        pair = paired_rasters(self.name, predicted, truth, size)
+        if pair is None:
+            return
+        guess, true = pair
+        values = np.where(guess.mask, guess.values, np.nan)
+        accumulator.update(prediction=values, truth=true.values, mask=true.mask)

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitruvian.errors import InputError
-from vitruvian.geometry import Crop
-from vitruvian.metrics import normals as metric
-from vitruvian.model.heads import DenseHeadConfig, published_head
+from vitruvian.geometry import Crop, Size
+from vitruvian.metrics import NormalMetrics
+from vitruvian.model.heads import DenseHeadConfig
 from vitruvian.person import Person, Raster
-from vitruvian.tasks.task import View, resample, to_window
+from vitruvian.tasks.task import View, paired_rasters, published_head, resample, to_window
 
 _FAR = -1000.0  # target of pixels without a normal (published code)
 
@@ -43,7 +43,7 @@ class Normals:
 
     def head(self, dim: int) -> DenseHeadConfig:
         """Three deconvolutions and three 1×1 convolutions of width 768 (published code)."""
-        return published_head("normals", generation=1, dim=dim, out=3)
+        return published_head("normals", dim, 3)
 
     def encode(self, person: Person, crop: Crop) -> dict[str, Tensor]:
         """Return ``normals`` (3, H, W) in the head's axes; -1000 where there is none."""
@@ -97,6 +97,24 @@ class Normals:
         turn = torch.tensor([-1.0, 1.0, 1.0], dtype=output.dtype, device=output.device)
         return output.flip(-1) * turn[:, None, None]
 
-    def metric(self) -> metric.NormalAccuracy:
-        """Angular errors in degrees over valid pixels."""
-        return metric.NormalAccuracy()
+    def metric(self) -> NormalMetrics:
+        """Angular errors in degrees over valid pixels of all pictures."""
+        return NormalMetrics()
+
+    def measure(
+        self,
+        accumulator: NormalMetrics,
+        predicted: Sequence[Person],
+        truth: Sequence[Person],
+        size: Size,
+        *,
+        image: int = 0,
+    ) -> None:
+        """Compare the people of one photograph, pasted together, where the truth is valid."""
+        del image
+        pair = paired_rasters(self.name, predicted, truth, size)
+        if pair is None:
+            return
+        guess, true = pair
+        values = np.where(guess.mask[..., None], guess.values, np.nan)
+        accumulator.update(prediction=values, truth=true.values, mask=true.mask)

@@ -11,11 +11,17 @@ from torch import Tensor
 
 from vitruvian import vocabulary as vocabularies
 from vitruvian.errors import InputError
-from vitruvian.geometry import Crop
-from vitruvian.metrics import masks as metric
-from vitruvian.model.heads import DenseHeadConfig, published_head
+from vitruvian.geometry import Crop, Size
+from vitruvian.metrics import MaskMetrics
+from vitruvian.model.heads import DenseHeadConfig
 from vitruvian.person import Person, Raster
-from vitruvian.tasks.task import View, resampled_argmax, to_window
+from vitruvian.tasks.task import (
+    View,
+    paired_rasters,
+    published_head,
+    resampled_argmax,
+    to_window,
+)
 from vitruvian.vocabulary import Vocabulary
 
 
@@ -47,7 +53,7 @@ class Parts:
 
     def head(self, dim: int) -> DenseHeadConfig:
         """Three deconvolutions and three 1×1 convolutions of width 768 (published code)."""
-        return published_head("parts", generation=1, dim=dim, out=self.channels)
+        return published_head("parts", dim, self.channels)
 
     def encode(self, person: Person, crop: Crop) -> dict[str, Tensor]:
         """Return ``labels`` (H, W) int64 in the window; what is not annotated is ignored."""
@@ -116,6 +122,25 @@ class Parts:
         order = torch.as_tensor(self.vocabulary.mirror.copy(), device=output.device)
         return output.flip(-1)[:, order]
 
-    def metric(self) -> metric.LabelAccuracy:
+    def metric(self) -> MaskMetrics:
         """Mean intersection over union and its kin."""
-        return metric.LabelAccuracy(classes=self.channels, ignore=self._ignore)
+        return MaskMetrics(self.vocabulary.names, ignore=self._ignore)
+
+    def measure(
+        self,
+        accumulator: MaskMetrics,
+        predicted: Sequence[Person],
+        truth: Sequence[Person],
+        size: Size,
+        *,
+        image: int = 0,
+    ) -> None:
+        """Compare the people of one photograph, pasted together, where the truth is valid."""
+        del image
+        pair = paired_rasters(self.name, predicted, truth, size)
+        if pair is None:
+            return
+        guess, true = pair
+        background = self.vocabulary.background or 0
+        labels = np.where(guess.mask, guess.values, background)
+        accumulator.update(prediction=labels, truth=np.where(true.mask, true.values, self._ignore))

@@ -17,10 +17,10 @@ from torch import Tensor
 from vitruvian import vocabulary as vocabularies
 from vitruvian.errors import InputError
 from vitruvian.geometry import Crop, Size
-from vitruvian.metrics import keypoints as metric
-from vitruvian.model.heads import DenseHeadConfig, published_head
+from vitruvian.metrics import KeypointAP, rescore
+from vitruvian.model.heads import DenseHeadConfig
 from vitruvian.person import Person, Points
-from vitruvian.tasks.task import View
+from vitruvian.tasks.task import View, published_head
 from vitruvian.vocabulary import Vocabulary
 
 _EPSILON = float(np.finfo(np.float32).eps)
@@ -55,7 +55,7 @@ class Pose:
 
     def head(self, dim: int) -> DenseHeadConfig:
         """Two deconvolutions and two 1×1 convolutions of width 768 (Sapiens, published code)."""
-        return published_head("pose", generation=1, dim=dim, out=self.channels)
+        return published_head("pose", dim, self.channels)
 
     def encode(self, person: Person, crop: Crop) -> dict[str, Tensor]:
         """Return ``heatmaps`` (K, h, w) and ``weights`` (K,) of the points in the window."""
@@ -103,10 +103,43 @@ class Pose:
         order = torch.as_tensor(self.vocabulary.mirror.copy(), device=output.device)
         return output.flip(-1)[:, order]
 
-    def metric(self) -> metric.KeypointAccuracy:
-        """OKS average precision with the vocabulary's sigmas and groups."""
-        return metric.KeypointAccuracy(
-            sigmas=self.vocabulary.sigmas, groups=dict(self.vocabulary.groups)
+    def metric(self) -> KeypointAP:
+        """OKS average precision over all points ("whole") and each group; both hands are "hand"."""
+        groups = {"whole": list(range(self.channels))}
+        for name, members in self.vocabulary.groups.items():
+            groups.setdefault(name.removeprefix("left_").removeprefix("right_"), []).extend(members)
+        sigmas = self.vocabulary.sigmas
+        return KeypointAP(np.full(self.channels, 0.05) if sigmas is None else sigmas, groups=groups)
+
+    def measure(
+        self,
+        accumulator: KeypointAP,
+        predicted: Sequence[Person],
+        truth: Sequence[Person],
+        size: Size,
+        *,
+        image: int = 0,
+    ) -> None:
+        """Match people by OKS; a person's area is that of the annotated box.
+
+        A person's score is the box's times the mean of its keypoint scores above 0.2 (published).
+        """
+        del size
+        found = [person.points(self.name) for person in predicted]
+        known = [person.points(self.name) for person in truth]
+        boxes = np.array([person.box for person in truth]).reshape(-1, 4)
+        count = self.channels
+        accumulator.update(
+            image=image,
+            points=np.array([points.xy for points in found]).reshape(-1, count, 2),
+            scores=rescore(
+                np.array([person.score for person in predicted]),
+                np.array([points.scores for points in found]).reshape(-1, count),
+            ),
+            truth=np.array([points.xy for points in known]).reshape(-1, count, 2),
+            labelled=np.array([points.present for points in known]).reshape(-1, count),
+            areas=np.prod(boxes[:, 2:] - boxes[:, :2], axis=1),
+            boxes=boxes,
         )
 
 
@@ -129,8 +162,8 @@ def encode_heatmaps(
         xy: (B, K, 2) heat-map pixels; NaN for a point that is not there.
         size: (height, width) of the maps.
         sigma: standard deviation in heat-map pixels.
-        exact: keep weight 1 for a square that ends one pixel before the map's top or left edge, as
-            published (its map is empty all the same).
+        exact: round towards zero, as published, so that an empty map may keep weight 1 where its
+            square ends just before the top or left edge.
 
     Returns:
         Maps (B, K, h, w) with peak 1 at the sub-pixel place, cut to a square of radius 3 sigma
@@ -140,16 +173,17 @@ def encode_heatmaps(
     radius = 3 * sigma
     there = torch.isfinite(xy).all(dim=-1)
     centre = torch.nan_to_num(xy)
-    nearest = torch.trunc(centre + 0.5)  # towards zero, as published
+    whole = torch.trunc if exact else torch.floor
+    nearest = whole(centre + 0.5)
+    first, beyond = whole(nearest - radius), whole(nearest + radius + 1)
     limits = torch.tensor([width, height], dtype=xy.dtype, device=xy.device)
-    beyond = nearest + radius + 1
-    meets = ((nearest - radius < limits) & ((beyond > 0) | (exact & (beyond == 0)))).all(dim=-1)
+    meets = ((first < limits) & ((beyond >= 0) if exact else (beyond > 0))).all(dim=-1)
     weights = (there & meets).to(xy.dtype)
 
     def profile(axis: int, count: int) -> Tensor:
         grid = torch.arange(count, dtype=xy.dtype, device=xy.device)
         distance = grid - centre[..., axis, None]
-        near = (grid - nearest[..., axis, None]).abs() <= radius
+        near = (grid >= first[..., axis, None]) & (grid < beyond[..., axis, None])
         return torch.exp(-distance.square() / (2 * sigma**2)) * near
 
     maps = profile(1, height)[..., :, None] * profile(0, width)[..., None, :]

@@ -8,7 +8,7 @@ picture itself (``unmirror``). Between ``encode`` and ``decode`` live tensors, o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -16,19 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vitruvian.errors import InputError
 from vitruvian.geometry import Crop, Size
+from vitruvian.metrics import Accumulator
 from vitruvian.model.heads import DenseHeadConfig
-from vitruvian.person import Annotation, Person
+from vitruvian.model.published import published_heads
+from vitruvian.person import Annotation, Person, Raster, composite
 
 Framing = Literal["person", "pad", "stretch"]
-
-
-class Accumulator(Protocol):
-    """Collects errors over many pictures; two halves merge into the whole."""
-
-    def result(self) -> dict[str, float]:
-        """Return the named numbers so far."""
-        ...
 
 
 class Task(Protocol):
@@ -58,7 +53,7 @@ class Task(Protocol):
 
     def decode(
         self, output: Tensor, views: Sequence["View"], *, exact: bool = False
-    ) -> list[Annotation]:
+    ) -> Sequence[Annotation]:
         """Return one annotation in photograph pixels per view, from outputs (B, C, h, w).
 
         ``exact`` reproduces the published numerics where the default corrects them.
@@ -71,6 +66,26 @@ class Task(Protocol):
 
     def metric(self) -> Accumulator:
         """Return a fresh accumulator of the published metric."""
+        ...
+
+    def measure(
+        self,
+        accumulator: Any,
+        predicted: Sequence[Person],
+        truth: Sequence[Person],
+        size: Size,
+        *,
+        image: int = 0,
+    ) -> None:
+        """Hold predictions against the truth of one photograph of ``size``.
+
+        Args:
+            accumulator: what ``metric`` returned.
+            predicted: people as the predictor returns them.
+            truth: annotated people; rasters are compared where the truth is valid.
+            size: (height, width) of the photograph.
+            image: its number, different for every photograph.
+        """
         ...
 
 
@@ -180,11 +195,34 @@ def _argmax_channels(logits: Tensor) -> Tensor:
     return winner
 
 
+def published_head(task: str, dim: int, out: int) -> DenseHeadConfig:
+    """Return the first generation's head of a task, on a backbone of any width ``dim``."""
+    head = published_heads(task, "0.3b", out)[task]
+    assert isinstance(head, DenseHeadConfig)
+    return replace(head, in_dim=dim)
+
+
 def to_window(output: Tensor, size: Size) -> Tensor:
     """Resize outputs (B, C, h, w) bilinearly to ``size`` (no-op when already there)."""
     if output.shape[-2:] == size:
         return output
     return F.interpolate(output, size=size, mode="bilinear", align_corners=False)
+
+
+def paired_rasters(
+    name: str, predicted: Sequence[Person], truth: Sequence[Person], size: Size
+) -> tuple[Raster, Raster] | None:
+    """Return both sides' rasters called ``name`` on the whole photograph, or ``None``.
+
+    ``None`` means there is no truth. Nobody predicted gives a raster that is invalid everywhere.
+    """
+    true = composite(truth, name, size)
+    if true is None:
+        return None
+    guess = composite(predicted, name, size)
+    if guess is None:
+        guess = replace(true, values=np.zeros_like(true.values), valid=np.zeros(size, np.bool_))
+    return guess, true
 
 
 def settings_of(task: Any) -> dict[str, Any]:
