@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Metrics: numpy in, numbers out. Each is an ``Accumulator``; its module has the formulas."""
+
+from vitruvian.metrics.accumulator import Accumulator, Average
+from vitruvian.metrics.calibration import Calibration
+from vitruvian.metrics.depth import Alignment, DepthMetrics
+from vitruvian.metrics.keypoints import KeypointAP
+from vitruvian.metrics.masks import MaskMetrics
+from vitruvian.metrics.motion import Jitter
+from vitruvian.metrics.normals import NormalMetrics
+from vitruvian.metrics.oks import candidate_areas, oks_matrix, oks_nms, point_similarity, rescore
+from vitruvian.metrics.pck import PCK
+
+__all__ = [
+    "PCK",
+    "Accumulator",
+    "Alignment",
+    "Average",
+    "Calibration",
+    "DepthMetrics",
+    "Jitter",
+    "KeypointAP",
+    "MaskMetrics",
+    "NormalMetrics",
+    "candidate_areas",
+    "oks_matrix",
+    "oks_nms",
+    "point_similarity",
+    "rescore",
+]
