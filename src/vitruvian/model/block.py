@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vitruvian.model.layers import Linear, attention
 from vitruvian.model.position import rotate
 
 Rotary = tuple[torch.Tensor, torch.Tensor]
@@ -58,13 +59,13 @@ class Attention(nn.Module):
         self.kv_heads = kv_heads or heads
         self.head_dim = dim // heads
         self.layer_scale = layer_scale
-        self.qkv = nn.Linear(dim, (heads + 2 * self.kv_heads) * self.head_dim)
+        self.qkv = Linear(dim, (heads + 2 * self.kv_heads) * self.head_dim)
         if qk_norm:
             self.q_norm = RMSNorm(self.head_dim)
             self.k_norm = RMSNorm(self.head_dim)
         else:
             self.q_norm = self.k_norm = nn.Identity()
-        self.proj = nn.Linear(dim, dim)
+        self.proj = Linear(dim, dim)
         if layer_scale is not None:
             self.scale = nn.Parameter(torch.full((dim,), layer_scale))
 
@@ -80,7 +81,7 @@ class Attention(nn.Module):
             q, k = rotate(q, rotary, prefix), rotate(k, rotary, prefix)
         if self.kv_heads != self.heads:
             k, v = (t.repeat_interleave(self.heads // self.kv_heads, dim=1) for t in (k, v))
-        y = F.scaled_dot_product_attention(q, k, v)
+        y = attention(q, k, v)
         y = self.proj(y.transpose(1, 2).reshape(batch, count, dim))
         return y if self.layer_scale is None else y * self.scale
 
@@ -91,8 +92,8 @@ class Mlp(nn.Module):
     def __init__(self, dim: int, hidden: int, kind: Literal["gelu", "swiglu"]) -> None:
         super().__init__()
         self.gated = kind == "swiglu"
-        self.fc1 = nn.Linear(dim, 2 * hidden if self.gated else hidden)
-        self.fc2 = nn.Linear(hidden, dim)
+        self.fc1 = Linear(dim, 2 * hidden if self.gated else hidden)
+        self.fc2 = Linear(hidden, dim)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (..., dim) to (..., dim)."""

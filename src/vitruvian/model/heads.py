@@ -18,6 +18,7 @@ from torch import nn
 from vitruvian.errors import InputError
 from vitruvian.model import initialise
 from vitruvian.model.config import from_plain, to_plain
+from vitruvian.model.layers import Conv2d, ConvTranspose2d, Linear
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,22 +149,22 @@ class DenseHead(nn.Module):
         super().__init__()
         self.config = config
         c = config
-        self.stem = nn.Conv2d(c.in_dim, c.in_dim, 3, padding=1) if c.stem else None
+        self.stem = Conv2d(c.in_dim, c.in_dim, 3, padding=1) if c.stem else None
         self.stem_norm = _norm(c.norm, c.in_dim) if c.stem else None
         self.up = nn.ModuleList()
         self.up_norm = nn.ModuleList(_norm(c.norm, width) for width in c.widths)
         for a, b in zip((c.in_dim, *c.widths), c.widths, strict=False):
             if c.upsample == "deconv":
-                self.up.append(nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=False))
+                self.up.append(ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=False))
             else:
-                self.up.append(nn.Conv2d(a, 4 * b, 3, padding=1))
+                self.up.append(Conv2d(a, 4 * b, 3, padding=1))
         last = c.widths[-1] if c.widths else c.in_dim
         self.refine = nn.ModuleList(
-            nn.Conv2d(a, b, c.refine_kernel, padding=c.refine_kernel // 2)
+            Conv2d(a, b, c.refine_kernel, padding=c.refine_kernel // 2)
             for a, b in zip((last, *c.refine), c.refine, strict=False)
         )
         self.refine_norm = nn.ModuleList(_norm(c.norm, width) for width in c.refine)
-        self.predict = nn.Conv2d(c.refine[-1] if c.refine else last, c.out, 1)
+        self.predict = Conv2d(c.refine[-1] if c.refine else last, c.out, 1)
         self.reset_parameters()
 
     @torch.no_grad()
@@ -215,12 +216,11 @@ class ScaleHead(nn.Module):
         self.config = config
         c = config
         self.conv = nn.ModuleList(
-            nn.Conv2d(a, b, 1, stride=2)
-            for a, b in zip((c.in_dim, *c.widths), c.widths, strict=False)
+            Conv2d(a, b, 1, stride=2) for a, b in zip((c.in_dim, *c.widths), c.widths, strict=False)
         )
         self.conv_norm = nn.ModuleList(_norm("instance", width) for width in c.widths)
         sizes = (c.cells, *c.hidden, 1)
-        self.linear = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.linear = nn.ModuleList(Linear(a, b) for a, b in pairwise(sizes))
         self.reset_parameters()
 
     @torch.no_grad()

@@ -18,6 +18,7 @@ from vitruvian.errors import InputError
 from vitruvian.model import initialise
 from vitruvian.model.block import Block, norm_layer
 from vitruvian.model.config import from_plain, to_plain
+from vitruvian.model.layers import Linear
 from vitruvian.model.position import Grid, resize_table, sine_cosine_table
 from vitruvian.model.vit import ViT, ViTConfig
 
@@ -142,7 +143,7 @@ class Decoder(nn.Module):
         dim = config.decoder_dim
         self.encoder = encoder
         self.checkpointing = False
-        self.embed = nn.Linear(encoder.dim, dim)
+        self.embed = Linear(encoder.dim, dim)
         self.mask_token = nn.Parameter(torch.empty(1, 1, dim))
         rows = int(encoder.class_token) + encoder.grid[0] * encoder.grid[1]
         self.pos_embed = nn.Parameter(torch.empty(1, rows, dim), requires_grad=False)
@@ -150,7 +151,7 @@ class Decoder(nn.Module):
             Block(dim, config.decoder_heads, 4 * dim) for _ in range(config.decoder_depth)
         )
         self.norm = norm_layer("layer", dim)
-        self.predict = nn.Linear(dim, encoder.stride**2 * encoder.channels)
+        self.predict = Linear(dim, encoder.stride**2 * encoder.channels)
         self.reset_parameters()
 
     @torch.no_grad()

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vitruvian.model.layers import Conv2d
+
 
 class ConvStem(nn.Module):
     """Strided 3×3 convolutions down to one token per patch, in place of one large convolution.
@@ -20,10 +22,8 @@ class ConvStem(nn.Module):
         super().__init__()
         steps = patch.bit_length() - 1
         widths = [channels, *(max(16, dim >> (steps - 1 - k)) for k in range(steps))]
-        self.conv = nn.ModuleList(
-            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths)
-        )
-        self.project = nn.Conv2d(widths[-1], dim, 1)
+        self.conv = nn.ModuleList(Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths))
+        self.project = Conv2d(widths[-1], dim, 1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map (B, C, H, W) to (B, D, H / patch, W / patch)."""

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from vitruvian.errors import InputError
 from vitruvian.model import initialise
 from vitruvian.model.block import Block, Rotary, norm_layer
+from vitruvian.model.layers import Conv2d
 from vitruvian.model.position import Grid, resize_table, rotary_tables, sine_cosine_table
 from vitruvian.model.sizes import SIZES, ViTConfig
 from vitruvian.model.stem import ConvStem
@@ -37,7 +38,7 @@ class ViT(nn.Module):
         if c.stem == "conv":
             self.patch_embed = ConvStem(c.channels, c.dim, c.patch)
         else:
-            self.patch_embed = nn.Conv2d(
+            self.patch_embed = Conv2d(
                 c.channels, c.dim, c.patch, stride=c.patch, padding=c.patch_padding
             )
         self.window = None
