@@ -25,7 +25,7 @@ PARTS = {
     "camera": "camera",
     "image": "image decode colour",
     "person": "person",
-    "draw": "draw",
+    "draw": "draw drawing",
     "formats": "formats",
     "model": "model",
     "metrics": "metrics",

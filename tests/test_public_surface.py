@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What others build on, frozen: names, signatures, verbs and flags.
+
+A difference here is a decision: say it in CHANGELOG.md, then run with ``--update-golden``.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import vitruvian
+from vitruvian import cli
+
+Golden = Callable[[str, Any], None]
+
+
+def shape(function: Any) -> str:
+    """Return a signature without its types, which read differently in every Python version."""
+    signature = inspect.signature(function)
+    bare = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
+    return str(inspect.Signature(bare))
+
+
+def described(value: Any) -> Any:
+    """Return a function's signature, or those of a class and its public methods."""
+    if not inspect.isclass(value):
+        return shape(value) if callable(value) else type(value).__name__
+    members = {
+        name: shape(member) if callable(member) else "property"
+        for name, member in inspect.getmembers(value)
+        if not name.startswith("_")
+        and name in {n for base in value.__mro__ if in_package(base) for n in vars(base)}
+        and (callable(member) or isinstance(member, property))
+    }
+    return {"": constructor(value), **members}
+
+
+def in_package(base: type) -> bool:
+    return base.__module__.split(".")[0] == "vitruvian"
+
+
+def constructor(value: type) -> str:
+    return "(error)" if issubclass(value, BaseException) else shape(value)
+
+
+def test_names_and_signatures(golden: Golden) -> None:
+    from vitruvian.model import MAE, Network, load, load_network
+    from vitruvian.tasks.pose import decode_heatmaps
+
+    low_level = {
+        "vitruvian.model.load": load,
+        "vitruvian.model.load_network": load_network,
+        "vitruvian.model.Network.__call__": Network.forward,
+        "vitruvian.model.Network.features": Network.features,
+        "vitruvian.model.MAE": MAE,
+        "vitruvian.tasks.pose.decode_heatmaps": decode_heatmaps,
+    }
+    surface = {f"vitruvian.{name}": getattr(vitruvian, name) for name in vitruvian.__all__}
+    golden(
+        "public_surface.json",
+        {name: described(value) for name, value in (surface | low_level).items()},
+    )
+
+
+def test_verbs_and_flags(golden: Golden) -> None:
+    flags = {
+        verb: [
+            name
+            if p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL)
+            else f"--{name}".replace("_", "-")
+            for name, p in inspect.signature(cli.find(verb)).parameters.items()
+        ]
+        for verb in cli.VERBS
+    }
+    golden("command_line.json", flags)
+
+
+def test_all_is_sorted_and_complete() -> None:
+    assert len(set(vitruvian.__all__)) == len(vitruvian.__all__)
+    assert vitruvian.__all__ == sorted(vitruvian.__all__, key=lambda n: (n.isupper(), n))
+    assert set(dir(vitruvian)) == set(vitruvian.__all__)
+    with pytest.raises(AttributeError, match="nothing_of_the_kind"):
+        _ = vitruvian.nothing_of_the_kind
+
+
+@pytest.mark.parametrize("name", vitruvian.__all__)
+def test_every_public_name_is_documented(name: str) -> None:
+    value = getattr(vitruvian, name)
+    if name != "__version__":
+        assert inspect.getdoc(value), f"vitruvian.{name} has no docstring"
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The help of every verb names each flag, and every flag says what it is for."""
+    with pytest.raises(SystemExit) as end:
+        cli.main([*verb.split(), "--help"])
+    assert not end.value.code
+    text = capsys.readouterr().out
+    function = cli.find(verb)
+    about = inspect.getdoc(function) or ""
+    assert about
+    for name, parameter in inspect.signature(function).parameters.items():
+        assert f"{name}:" in about or f"{name} (" in about, f"{verb}: {name} is not explained"
+        if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
+            assert f"--{name.replace('_', '-')}" in text
