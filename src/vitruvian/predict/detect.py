@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from vitruvian.errors import InputError, missing_extra
 from vitruvian.geometry import clip_box, suppress
 
+ScoreKind = Literal["softmax", "sigmoid", "given"]
+"""What scores mean: they are not comparable between kinds."""
+
 DEFAULT_DETECTOR = "hf:PekingU/rtdetr_v2_r18vd"
 """Apache-2.0 person detector on the Hugging Face hub (RT-DETRv2, ResNet-18)."""
 
@@ -51,7 +54,7 @@ class Boxes:
 class Detector(Protocol):
     """Finds people in pictures."""
 
-    score_kind: Literal["softmax", "sigmoid", "given"]
+    score_kind: ScoreKind
 
     def detect(self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> list[Boxes]:
         """Return the people in each RGB picture (H, W, 3); ``names`` are the pictures' paths."""
@@ -61,7 +64,7 @@ class Detector(Protocol):
 class WholeImage:
     """Takes every picture as one person filling it; ask for it by name, it is never a fallback."""
 
-    score_kind: Literal["given"] = "given"
+    score_kind: ScoreKind = "given"
 
     def detect(self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> list[Boxes]:
         """Return one box per picture."""
@@ -73,10 +76,10 @@ class WholeImage:
 class GivenBoxes:
     """Boxes known beforehand, by picture name."""
 
-    score_kind: Literal["given"] = "given"
+    score_kind: ScoreKind = "given"
 
     def __init__(self, boxes: Mapping[str, Boxes], *, min_score: float = 0.0) -> None:
-        """Take boxes by file name, relative path or stem; those under ``min_score`` are left out.
+        """Take boxes by name, relative path, stem or frame number, from ``min_score`` up.
 
         Raises:
             InputError: if there are none at all.
@@ -91,7 +94,8 @@ class GivenBoxes:
         found = []
         for image, name in zip(images, names, strict=True):
             path = Path(name)
-            keys = (name, path.as_posix(), path.name, path.stem)
+            frame = str(int(path.stem)) if path.stem.isdecimal() else path.stem
+            keys = (name, path.as_posix(), path.name, path.stem, frame)
             given = next((self._boxes[key] for key in keys if key in self._boxes), Boxes())
             keep = np.flatnonzero(given.scores >= self._min_score)
             keep = keep[np.argsort(-given.scores[keep], kind="stable")]
@@ -110,7 +114,7 @@ class TransformersDetector:
     without keeping the aspect (RT-DETR and kin), or by their shortest and longest edge (DETR).
     """
 
-    score_kind: Literal["softmax", "sigmoid"]
+    score_kind: ScoreKind
 
     def __init__(
         self,
@@ -155,8 +159,7 @@ class TransformersDetector:
             raise InputError(
                 f"cannot open the detector {str(source)!r} ({reason}): {remedy}"
             ) from error
-        known: dict[int, str] = config.id2label or {}
-        labels = {int(index): str(name).lower() for index, name in known.items()}
+        labels = {int(i): str(name).lower() for i, name in (config.id2label or {}).items()}
         self._people = [index for index, name in labels.items() if name == "person"]
         if not self._people:
             raise InputError(

@@ -138,7 +138,8 @@ class Predictor:
             )
         self.device = pick_device(device)
         self.dtype = pick_dtype(dtype, self.device)
-        self.detector, self.framing, self.mask = detector, framing, mask
+        self.detector, self.mask = detector, mask
+        self.framing: Framing = framing
         self.flip, self.exact, self.batch = flip, exact, batch
         self.models = [
             replace(model, tasks={n: t for n, t in model.tasks.items() if n in wanted})
@@ -247,11 +248,10 @@ class Predictor:
     def _plan(self) -> list["_Pass"]:
         """Group the tasks of all models by the windows they look at, so each is cut once."""
         passes: dict[tuple[Framing, Size, bool], _Pass] = {}
-        people: Framing = "person"
         for model in self.models:
             second = model.generation == 2
             for name, task in model.tasks.items():
-                framing = people if name == "pose" else self.framing
+                framing: Framing = "person" if name == "pose" else self.framing
                 key = (framing, model.input_size, second)
                 shared = passes.setdefault(
                     key, _Pass(framing=framing, size=model.input_size, second=second)

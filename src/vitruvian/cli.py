@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: one typed function per verb, imported only when it is called.
+
+Exit codes: 0 done, 1 done but something failed (a listed picture, an unhealthy check), 2 the
+command could not be carried out as given, 130 interrupted.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+from vitruvian import __version__
+from vitruvian.errors import VitruvianError, unknown_name
+
+VERBS: dict[str, str] = {
+    "predict": "vitruvian.commands.predict:predict",
+    "bench": "vitruvian.commands.bench:bench",
+    "weights list": "vitruvian.commands.weights:list_weights",
+    "weights info": "vitruvian.commands.weights:info",
+    "weights convert": "vitruvian.commands.weights:convert",
+    "weights fetch": "vitruvian.commands.weights:fetch",
+    "vocab show": "vitruvian.commands.vocab:show",
+    "vocab convert": "vitruvian.commands.vocab:convert",
+    "doctor": "vitruvian.commands.doctor:doctor",
+}
+"""Verb → "module:function" that carries it out."""
+
+_ABOUT = {
+    "predict": "see people in photographs: keypoints, parts, depth and normals, as files",
+    "bench": "milliseconds per stage and peak memory of a model on this machine",
+    "weights list": "every published weights file: task, size, licence",
+    "weights info": "what a weights file is",
+    "weights convert": "turn any readable weights into one self-describing safetensors file",
+    "weights fetch": "download published weights, after showing their licence",
+    "vocab show": "the names of keypoints and parts; a poster of where they are",
+    "vocab convert": "turn keypoint files from one vocabulary into another",
+    "doctor": "what works here, and what to install",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(given)
+    except VitruvianError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the same command goes on where it stopped\n")
+        return 130
+    except BrokenPipeError:  # the reader of our output closed it (`| head`)
+        sys.stderr.close()
+        return 0
+
+
+def _run(given: list[str]) -> int:
+    if not given or given[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_overview())
+        return 0
+    if given[0] in ("-V", "--version"):
+        sys.stdout.write(f"vitruvian {__version__}\n")
+        return 0
+    verb = " ".join(given[:2]) if " ".join(given[:2]) in VERBS else given[0]
+    if verb not in VERBS:
+        group = [name for name in VERBS if name.startswith(f"{verb} ")]
+        if group and (len(given) == 1 or given[1] in ("-h", "--help")):
+            sys.stdout.write(_overview(group))
+            return 0
+        known = group or VERBS
+        raise unknown_name("command", " ".join(given[: 2 if group else 1]), known)
+    result = _parse(find(verb), verb, given[len(verb.split()) :])
+    return result if isinstance(result, int) else 0
+
+
+def find(verb: str) -> Callable[..., Any]:
+    """Import and return the function behind a verb."""
+    module, _, name = VERBS[verb].partition(":")
+    return getattr(import_module(module), name)
+
+
+def _parse(function: Callable[..., Any], verb: str, arguments: list[str]) -> Any:
+    import tyro
+
+    return tyro.cli(
+        function,
+        prog=f"vitruvian {verb}",
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+
+
+def _overview(verbs: Sequence[str] = tuple(VERBS)) -> str:
+    width = max(len(verb) for verb in verbs)
+    lines = [f"  {verb:<{width}}  {_ABOUT[verb]}" for verb in verbs]
+    return "\n".join(
+        [
+            f"vitruvian {__version__}: human-centric vision models",
+            "",
+            "usage: vitruvian VERB …, and  vitruvian VERB --help",
+            "",
+            *lines,
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From names of weights and detectors to a predictor."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from vitruvian.errors import InputError, MissingExtraError
+from vitruvian.formats.boxes import read_coco, read_mot
+from vitruvian.model.weights import load as load_weights
+from vitruvian.predict.detect import (
+    DEFAULT_DETECTOR,
+    Boxes,
+    Detector,
+    GivenBoxes,
+    TransformersDetector,
+    WholeImage,
+)
+from vitruvian.predict.predictor import Model, Predictor, pick_device
+from vitruvian.tasks import TASKS, make
+
+Normalisation = Literal["card", "full", "lite"]
+_PUBLISHED = {
+    # The published pipelines disagree: training and the full scripts, and the "lite" scripts.
+    "full": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "lite": ((123.5, 116.5, 103.5), (58.5, 57.0, 57.5)),
+}
+
+
+def load(
+    *models: str | Path,
+    detector: str | Path | Detector = "auto",
+    tasks: Sequence[str] | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    normalisation: Normalisation = "card",
+    device: str = "auto",
+    min_score: float | None = None,
+    **options: Any,
+) -> Predictor:
+    """Load weights and return what they know as one callable.
+
+    Args:
+        *models: files, folders, catalogue names or ``hf:org/name``; one model per task.
+        detector: how people are found. "auto" takes the default detector when it is on this
+            machine; "whole" takes each picture as one person; ``hf:org/name`` or a folder is a
+            transformers object detector; a .json (COCO) or .txt (MOT) file holds boxes.
+        tasks: answer only these.
+        settings: per task, settings that the weights file cannot say, as
+            ``{"normals": {"signs": (1, -1, -1)}}``.
+        normalisation: pixel statistics: the file's own, or those of the published "full" or "lite"
+            pipeline.
+        device: "auto", "cpu", "cuda[:N]" or "mps".
+        min_score: people found with a lower score are left out (0.5 for detectors, 0 for files).
+        **options: further arguments of :class:`Predictor`: framing, mask, flip, exact, batch,
+            dtype.
+
+    Raises:
+        WeightsError: for weights that are missing, damaged or for something else.
+        InputError: for a detector that cannot be opened.
+    """
+    if not models:
+        raise InputError("no weights given: name a file, or one of `vitruvian weights list`")
+    opened = [open_model(model, tasks, settings or {}, normalisation) for model in models]
+    named = isinstance(detector, str | Path)
+    finder = open_detector(detector, min_score, device) if named else detector
+    return Predictor(opened, finder, tasks=tasks, device=device, **options)
+
+
+def open_model(
+    model: str | Path,
+    tasks: Sequence[str] | None,
+    settings: Mapping[str, Mapping[str, Any]],
+    normalisation: Normalisation,
+) -> Model:
+    """Read weights and give their heads the meaning the card, or ``settings``, says."""
+    only = tasks[0] if tasks is not None and len(tasks) == 1 else None
+    network, card = load_weights(model, task=only)
+    answered = {}
+    for name, meaning in card.tasks.items():
+        if name not in TASKS:
+            continue  # pointmap, albedo and matting run through Network, below this level
+        values = {key: value for key, value in meaning.settings.items() if key != "convention"}
+        if meaning.vocabulary is not None:
+            values["vocabulary"] = meaning.vocabulary
+        elif name in ("pose", "parts"):
+            raise InputError(
+                f"{model}: nobody knows the names of its {name} outputs: convert it once with  "
+                "vitruvian weights convert … --vocabulary NAME"
+            )
+        answered[name] = make(name, **{**values, **settings.get(name, {})})
+    if not answered:
+        heads = ", ".join(card.tasks) or "no head (a pretraining encoder)"
+        raise InputError(
+            f"{model} has {heads}: `predict` answers {', '.join(TASKS)}; use vitruvian.model for it"
+        )
+    opened = Model(
+        name=card.name,
+        network=network,
+        tasks=answered,
+        input_size=card.input_size,
+        mean=card.mean,
+        std=card.std,
+        generation=card.generation if isinstance(card.generation, int) else 1,
+        checksum=(card.source.sha256 or "") if card.source else "",
+    )
+    if normalisation == "card":
+        return opened
+    mean, std = _PUBLISHED[normalisation]
+    return replace(opened, mean=mean, std=std)
+
+
+def open_detector(detector: str | Path, min_score: float | None, device: str) -> Detector:
+    """Return the detector a name stands for, see ``load``."""
+    name = str(detector)
+    if name == "whole":
+        return WholeImage()
+    if name.lower().endswith(".json"):
+        known = {key: Boxes(*found) for key, found in read_coco(name).items()}
+        return GivenBoxes(known, min_score=min_score or 0.0)
+    if name.lower().endswith(".txt"):
+        known = {str(frame): Boxes(*found) for frame, found in read_mot(name).items()}
+        return GivenBoxes(known, min_score=min_score or 0.0)
+    score = 0.5 if min_score is None else min_score
+    place = DEFAULT_DETECTOR if name == "auto" else name
+    try:
+        return TransformersDetector(place, min_score=score, device=str(pick_device(device)))
+    except (InputError, MissingExtraError) as error:
+        if name != "auto":
+            raise
+        raise InputError(
+            f"no person detector on this machine: run  vitruvian weights fetch {DEFAULT_DETECTOR}  "
+            "once (with  pip install 'vitruvian[detect]'), give boxes with --detector FILE, or "
+            "take each picture as one person with --detector whole"
+        ) from error

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The predictor with small random networks: what is cut, batched, averaged and put back where."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from vitruvian.errors import InputError, UnknownNameError
+from vitruvian.geometry import Crop
+from vitruvian.model.heads import DenseHeadConfig
+from vitruvian.model.network import Network, NetworkConfig
+from vitruvian.model.vit import ViTConfig
+from vitruvian.predict.detect import Boxes, GivenBoxes, WholeImage
+from vitruvian.predict.predictor import Model, Predictor, pick_device, pick_dtype
+from vitruvian.tasks import make
+
+INPUT = (64, 48)
+TINY = ViTConfig(dim=32, depth=1, heads=2, mlp_hidden=64, grid=(4, 3))
+SETTINGS = {"pose": {"vocabulary": "coco17"}, "parts": {}, "depth": {}, "normals": {}}
+OUTPUTS = {"pose": (17, 2), "parts": (28, 3), "depth": (1, 4), "normals": (3, 3)}
+
+
+def a_model(*tasks, seed=0, name="tiny"):
+    torch.manual_seed(seed)
+    heads = {
+        task: DenseHeadConfig(
+            in_dim=32, out=OUTPUTS[task][0], widths=(8,) * OUTPUTS[task][1], refine=(8,)
+        )
+        for task in tasks
+    }
+    network = Network(NetworkConfig(backbone=TINY, heads=heads))
+    network.reset_parameters()
+    meaning = {task: make(task, **SETTINGS[task]) for task in tasks}
+    return Model(name=name, network=network, tasks=meaning, input_size=INPUT)
+
+
+def a_picture(seed=0, size=(90, 120)):
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+
+
+TWO = Boxes(np.array([[10, 5, 60, 80], [70.0, 20, 110, 88]]), np.array([0.9, 0.6]))
+
+
+def test_every_person_gets_every_task():
+    model = a_model("pose", "parts", "depth", "normals")
+    people = Predictor([model], WholeImage())(a_picture(), TWO)
+    assert [person.score for person in people] == [0.9, 0.6]
+    for person in people:
+        assert set(person.annotations) == {"pose", "parts", "depth", "normals"}
+        assert np.isfinite(person.points().xy).all()
+        (x, y), (h, w) = person.raster("parts").origin, person.raster("parts").size
+        assert x <= max(person.box[0], 0)
+        assert x + w > person.box[2]
+        assert y <= person.box[1]
+        assert y + h > person.box[3]
+    assert people[0].raster("depth").kind == "relative"
+
+
+def test_windows_equal_the_published_pipeline():
+    """Crop, normalise, forward and decode by hand."""
+    model = a_model("pose")
+    image = a_picture()
+    (person, _) = Predictor([model], WholeImage())(image, TWO)
+    import cv2
+
+    crop = Crop.from_box(TWO.boxes[0], INPUT)
+    window = cv2.warpAffine(image, crop.matrix, INPUT[::-1], flags=cv2.INTER_LINEAR)
+    pixels = (window.astype(np.float32) - model.mean) / model.std
+    with torch.inference_mode():
+        maps = model.network(torch.tensor(pixels, dtype=torch.float32).movedim(-1, 0)[None])["pose"]
+    from vitruvian.tasks.pose import decode_heatmaps
+
+    xy, scores = decode_heatmaps(maps)
+    scale = (np.array(INPUT[::-1]) - 1) / (np.array(maps.shape[:1:-1]) - 1)
+    np.testing.assert_allclose(person.points().xy, crop.to_image(xy[0].numpy() * scale), atol=1e-3)
+    np.testing.assert_allclose(person.points().scores, scores[0], atol=1e-5)
+
+
+def test_batches_and_company_change_nothing():
+    model = a_model("pose", "parts")
+    images = [a_picture(seed, (80 + seed, 100)) for seed in range(3)]
+    alone = [Predictor([model], WholeImage(), batch=1)(image) for image in images]
+    boxes = {f"{i}.png": Boxes(np.array([[0, 0, 99, 79 + i]]), np.ones(1)) for i in range(3)}
+    together = Predictor([model], GivenBoxes(boxes), batch=4)
+    for index, image in enumerate(images):
+        (person,) = together.see(image, boxes[f"{index}.png"]).people
+        np.testing.assert_allclose(person.points().xy, alone[index][0].points().xy, atol=1e-3)
+        same = person.raster("parts").values == alone[index][0].raster("parts").values
+        assert same.mean() > 0.999
+
+
+def test_flip_averaging_of_a_mirrored_window_is_the_mirrored_answer():
+    model = a_model("pose", "parts", "depth", "normals")
+    predictor = Predictor([model], WholeImage(), flip=True)
+    window = a_picture(size=INPUT)[None]
+    straight = predictor._forward(model, model.tasks, window)
+    mirrored = predictor._forward(model, model.tasks, np.ascontiguousarray(window[:, :, ::-1]))
+    once = Predictor([model], WholeImage())._forward(model, model.tasks, window)
+    for name, task in model.tasks.items():
+        torch.testing.assert_close(task.unmirror(mirrored[name]), straight[name])
+        assert not torch.allclose(once[name], straight[name], atol=1e-3)
+
+
+def test_nobody_found_is_nobody():
+    predictor = Predictor([a_model("pose", "parts")], GivenBoxes({"other.jpg": TWO}))
+    assert predictor(a_picture()) == ()
+    assert predictor.see(a_picture(), Boxes()).people == ()
+
+
+@pytest.mark.parametrize("framing", ["pad", "stretch"])
+def test_whole_pictures_answer_dense_tasks_once(framing):
+    model = a_model("pose", "parts", "depth")
+    predictor = Predictor([model], WholeImage(), framing=framing)
+    sample = predictor.see(a_picture(), TWO)
+    assert set(sample.rasters) == {"parts", "depth"}
+    assert sample.rasters["parts"].size == (90, 120)
+    person = sample.people[0]
+    x, y = person.raster("parts").origin
+    h, w = person.raster("parts").size
+    np.testing.assert_array_equal(
+        person.raster("parts").values, sample.rasters["parts"].values[y : y + h, x : x + w]
+    )
+    nobody = predictor.see(a_picture(), Boxes())
+    assert set(nobody.rasters) == {"parts", "depth"}
+
+
+def test_stretching_equals_the_published_pipeline():
+    """resize without keeping the aspect, logits resized to the picture, argmax."""
+    import cv2
+
+    model = a_model("parts")
+    image = a_picture()
+    sample = Predictor([model], WholeImage(), framing="stretch").see(image)
+    window = cv2.resize(image, INPUT[::-1], interpolation=cv2.INTER_LINEAR)
+    pixels = (window.astype(np.float32) - model.mean) / model.std
+    with torch.inference_mode():
+        logits = model.network(torch.tensor(pixels, dtype=torch.float32).movedim(-1, 0)[None])[
+            "parts"
+        ]
+    logits = F.interpolate(logits, (90, 120), mode="bilinear", align_corners=False)
+    assert (sample.rasters["parts"].values == logits[0].argmax(0).numpy()).mean() > 0.9999
+
+
+def test_depth_off_the_person_is_invalid():
+    model = a_model("parts", "depth", "normals")
+    (person, _) = Predictor([model], WholeImage())(a_picture(), TWO)
+    on = person.raster("parts").values > 0
+    np.testing.assert_array_equal(person.raster("depth").mask, on)
+    (plain, _) = Predictor([model], WholeImage(), mask="none")(a_picture(), TWO)
+    assert plain.raster("normals").mask.all()
+
+
+def test_two_models_share_windows_and_answer_together(monkeypatch):
+    from vitruvian.predict import predictor as module
+
+    cuts = []
+    original = module._window
+    monkeypatch.setattr(module, "_window", lambda *a: cuts.append(1) or original(*a))
+    both = Predictor([a_model("pose"), a_model("parts", seed=1)], WholeImage())
+    people = both(a_picture(), TWO)
+    assert set(people[0].annotations) == {"pose", "parts"}
+    assert len(cuts) == 2  # one window per person, not per model
+
+
+def test_streams_keep_order_and_survive_bad_files(tmp_path):
+    paths = []
+    for index in range(7):
+        path = tmp_path / f"{index}.png"
+        if index == 3:
+            path.write_bytes(b"not a picture")
+        else:
+            Image.fromarray(a_picture(index, (60, 50))).save(path)
+        paths.append(path)
+    predictor = Predictor([a_model("pose")], WholeImage(), batch=2)
+    outcomes = list(predictor.stream(paths))
+    assert [outcome.name for outcome in outcomes] == [str(path) for path in paths]
+    assert [outcome.error is not None for outcome in outcomes].index(True) == 3
+    assert sum(outcome.sample is not None for outcome in outcomes) == 6
+    assert predictor.seconds["forward"] > 0
+    with pytest.raises(InputError):
+        predictor(paths[3])
+
+
+def test_one_pixel_is_a_picture():
+    (person,) = Predictor([a_model("pose", "parts")], WholeImage())(np.zeros((1, 1, 3), np.uint8))
+    assert person.raster("parts").size == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "word"),
+    [
+        ({"tasks": ["poze"]}, UnknownNameError, "did you mean pose"),
+        ({"batch": 0}, InputError, "at least 1"),
+        ({"device": "cuda:99"}, InputError, "not available"),
+        ({"device": "gpu"}, InputError, "unknown device"),
+        ({"dtype": "int8"}, UnknownNameError, "unknown dtype"),
+    ],
+)
+def test_impossible_wishes(options, error, word):
+    with pytest.raises(error, match=word):
+        Predictor([a_model("pose")], WholeImage(), **options)
+
+
+def test_models_must_not_answer_the_same_task_twice():
+    with pytest.raises(InputError, match="several models answer pose"):
+        Predictor([a_model("pose"), a_model("pose", "parts")], WholeImage())
+    chosen = Predictor([a_model("pose"), a_model("parts")], WholeImage(), tasks=["parts"])
+    assert list(chosen(a_picture())[0].annotations) == ["parts"]
+
+
+def test_half_precision_on_request():
+    predictor = Predictor([a_model("pose", "depth")], WholeImage(), dtype="bf16", device="cpu")
+    (person,) = predictor(a_picture())
+    assert person.points().scores.dtype == np.float32
+    assert pick_dtype("auto", pick_device("cpu")) == torch.float32
