@@ -4,10 +4,13 @@
 import json as json_text
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vitruvian.errors import InputError
-from vitruvian.vocabulary import Vocabulary, available, load
+
+if TYPE_CHECKING:  # numpy would double the time of --help
+    from vitruvian.correspondence import Correspondence
+    from vitruvian.vocabulary import Vocabulary
 
 
 def show(name: str | None = None, /, *, json: bool = False, poster: Path | None = None) -> None:
@@ -19,6 +22,8 @@ def show(name: str | None = None, /, *, json: bool = False, poster: Path | None 
         poster: Draw the points on a schematic person (or the classes as colours) into this
             picture instead: .png, .jpg or .webp.
     """
+    from vitruvian.vocabulary import available, load
+
     if name is None:
         if poster is not None:
             raise InputError(f"--poster needs a vocabulary: one of {', '.join(available())}")
@@ -60,12 +65,13 @@ def convert(
             of its points goes.
         to: Vocabulary wanted, or a .toml file of your own.
         out: The .json file to write, whole or not at all.
-        vocabulary: Vocabulary of the file, where it names none or should not be trusted.
+        vocabulary: "Vocabulary" of the file, where it names none or should not be trusted.
         table: Which pairs of names to go by: best, names (equal names only), or, between
             sapiens308 and wholebody133, published53 or reconstructed114.
         json: Print what was done, or what corresponds, as JSON.
     """
     from vitruvian.correspondence import correspond
+    from vitruvian.vocabulary import load
 
     if not source.endswith(".json"):
         for option, value in (("--out", out), ("--vocabulary", vocabulary)):
@@ -85,11 +91,12 @@ def convert(
 
 
 def _convert_file(
-    source: Path, target: Vocabulary, out: Path, given: str | None, table: str, *, json: bool
+    source: Path, target: "Vocabulary", out: Path, given: str | None, table: str, *, json: bool
 ) -> None:
     from vitruvian.commands.conversion import convert_coco
     from vitruvian.files import read_json, write_json
     from vitruvian.formats.record import layout
+    from vitruvian.vocabulary import load
 
     with layout(source, "a COCO keypoints dataset or results list"):
         content, done = convert_coco(
@@ -121,7 +128,7 @@ def _write_json(value: Any) -> None:
     sys.stdout.write(json_text.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
-def _described(vocabulary: Vocabulary) -> dict[str, Any]:
+def _described(vocabulary: "Vocabulary") -> dict[str, Any]:
     """Return everything a vocabulary says, as plain values."""
     v = vocabulary
     group = {i: name for name, rows in v.groups.items() for i in rows}
@@ -149,7 +156,7 @@ def _described(vocabulary: Vocabulary) -> dict[str, Any]:
     }
 
 
-def _described_correspondence(found: Any) -> dict[str, Any]:
+def _described_correspondence(found: "Correspondence") -> dict[str, Any]:
     source, target = found.source, found.target
     points = [
         {
@@ -189,11 +196,13 @@ def _table(*columns: str) -> Any:
     return table
 
 
-def _counted(vocabulary: Vocabulary) -> str:
+def _counted(vocabulary: "Vocabulary") -> str:
     return f"{len(vocabulary)} {'points' if vocabulary.kind == 'points' else 'classes'}"
 
 
 def _show_available(*, json: bool) -> None:
+    from vitruvian.vocabulary import available, load
+
     shipped = [load(name) for name in available()]
     if json:
         keys = ("name", "kind", "version", "about")
@@ -205,7 +214,7 @@ def _show_available(*, json: bool) -> None:
     _console().print(table)
 
 
-def _show_rows(vocabulary: Vocabulary) -> None:
+def _show_rows(vocabulary: "Vocabulary") -> None:
     from rich.text import Text
 
     v = vocabulary
@@ -228,7 +237,7 @@ def _show_rows(vocabulary: Vocabulary) -> None:
         _say(f"{len(v.links)} links")
 
 
-def _show_correspondence(found: Any) -> None:
+def _show_correspondence(found: "Correspondence") -> None:
     from rich.text import Text
 
     source, target = found.source, found.target
