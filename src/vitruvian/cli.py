@@ -47,12 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except VitruvianError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the same command goes on where it stopped\n")
-        return 130
     except BrokenPipeError:  # the reader of our output closed it (`| head`)
         sys.stderr.close()
         return 0
+    except OSError as error:  # a full disk, a folder that may not be written
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the same command goes on where it stopped\n")
+        return 130
 
 
 def _run(given: list[str]) -> int:
