@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turn what picture files hold into sRGB uint8: profiles, 16 bits, floats, transparency."""
+"""What values become which colours.
+
+First what picture files hold, as sRGB uint8: profiles, 16 bits, floats, transparency. Then surface
+normals as colours, in the conventions of the field.
+"""
 
 import io
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from vitruvian.errors import ImageError
+from vitruvian.errors import ImageError, unknown_name
 
 
 def narrow(wide: NDArray[Any]) -> NDArray[np.uint8]:
@@ -82,3 +88,57 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         if np.abs(moved.astype(np.int16) - grid).max() <= 1:
             return None
     return transform
+
+
+# -------------------------------------------------------------------------- normals as colours
+
+NORMAL_AXES: Mapping[str, tuple[int, int, int]] = MappingProxyType(
+    {
+        "opengl": (1, -1, -1),
+        "opencv": (1, 1, 1),
+        "directx": (1, 1, -1),
+        "dsine": (-1, -1, -1),
+    }
+)
+"""Signs from camera space (x right, y down, z forward) to the axes of each convention.
+
+=========  ======  ======  ==========  =============================
+name       x       y       z           a wall facing the camera
+=========  ======  ======  ==========  =============================
+opengl     right   up      to viewer   (0, 0, 1), RGB (128, 128, 255)
+opencv     right   down    forward     (0, 0, -1), RGB (128, 128, 0)
+directx    right   down    to viewer   (0, 0, 1), green flipped
+dsine      left    up      to viewer   (0, 0, 1), red flipped
+=========  ======  ======  ==========  =============================
+"""
+
+
+def normal_signs(convention: str) -> NDArray[np.float32]:
+    """Return the three signs of a convention.
+
+    Raises:
+        UnknownNameError: if it is none of ``NORMAL_AXES``.
+    """
+    if convention not in NORMAL_AXES:
+        raise unknown_name("convention of normals", convention, NORMAL_AXES)
+    return np.array(NORMAL_AXES[convention], dtype=np.float32)
+
+
+def normals_to_colours(
+    vectors: NDArray[np.float32], *, convention: str = "opengl", bits: Literal[8, 16] = 8
+) -> NDArray[Any]:
+    """Encode camera-space unit vectors (…, 3) as RGB: round((n + 1) / 2 · top), halves upwards.
+
+    Returns uint8 (top 255) or uint16 (top 65535). No unit vector becomes (0, 0, 0).
+    """
+    top = 2**bits - 1
+    signed = np.clip(vectors * normal_signs(convention), -1, 1)
+    return np.floor((signed + 1) * (top / 2) + 0.5).astype(np.uint8 if bits == 8 else np.uint16)
+
+
+def colours_to_normals(colours: NDArray[Any], *, convention: str) -> NDArray[np.float32]:
+    """Decode RGB (…, 3) of uint8 or uint16 into camera-space unit vectors."""
+    top = 255 if colours.dtype == np.uint8 else 65535
+    vectors = (colours.astype(np.float32) * np.float32(2 / top) - 1) * normal_signs(convention)
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.maximum(length, 1e-6)
