@@ -124,3 +124,111 @@ def test_image_without_model_is_refused(tmp_path: Path) -> None:
 def test_unknown_model_is_bad(capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor(model="sapiens-pose-308-3b") == 1
     assert "sapiens-pose-308-1b" in capsys.readouterr().out.replace("\n", "")
+
+
+# ------------------------------------------------------------------------- doctor --model
+
+
+def write_model(path: Path, *tasks: str) -> Path:
+    """Write a self-describing file with random weights and a head per task."""
+    from safetensors.torch import save_file
+
+    from vitruvian.model import SIZES, DenseHeadConfig, Network, NetworkConfig
+    from vitruvian.model.card import KEY, Card, TaskCard
+
+    outputs = {"pose": 17, "parts": 28, "normals": 3}
+    words = {"pose": "coco17", "parts": "parts28", "normals": None}
+    backbone = SIZES["nano"]
+    heads = {
+        name: DenseHeadConfig(in_dim=backbone.dim, out=outputs[name], widths=(8,)) for name in tasks
+    }
+    config = NetworkConfig(backbone=backbone, heads=heads)
+    card = Card(
+        name="tiny",
+        generation="vitruvian",
+        network=config,
+        tasks={name: TaskCard(vocabulary=words[name]) for name in tasks},
+        input_size=(64, 48),
+        framing="person",
+        licence="Apache-2.0",
+        commercial="yes",
+    )
+    save_file(Network(config).state_dict(), path, {"format": "pt", KEY: card.to_json()})
+    return path
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    import numpy as np
+
+    from vitruvian import image
+
+    path = tmp_path / "photo.png"
+    image.write(path, np.random.default_rng(0).integers(0, 255, (200, 160, 3), dtype=np.uint8))
+    return path
+
+
+def look(model: Path, image: Path | None = None) -> dict[str, Finding]:
+    return {f.topic: f for f in module._guarded("model", lambda: module._model(str(model), image))}
+
+
+def test_a_model_says_what_it_is(tmp_path: Path) -> None:
+    found = look(write_model(tmp_path / "tiny.safetensors", "pose"))
+    assert found.keys() == {"model"}
+    for word in ("tiny: pose", "1.1 million", "64×48", "Apache-2.0", "yes"):
+        assert word in found["model"].seen, found["model"].seen
+
+
+def test_normals_without_a_photograph_are_not_checked(tmp_path: Path) -> None:
+    found = look(write_model(tmp_path / "tiny.safetensors", "normals"))
+    assert found["normals axes"].state == "note"
+    assert "--image" in found["normals axes"].remedy
+
+
+def test_a_photograph_for_a_model_without_normals_is_refused(tmp_path: Path, photo: Path) -> None:
+    found = look(write_model(tmp_path / "tiny.safetensors", "pose"), photo)
+    assert found["model"].state == "bad"
+    assert "models with normals" in found["model"].seen
+
+
+@pytest.mark.parametrize("tasks", [("normals",), ("normals", "parts")])
+def test_random_weights_settle_nothing_or_are_contradicted(
+    tmp_path: Path, photo: Path, tasks: tuple[str, ...]
+) -> None:
+    """The whole way from a file and a photograph to a verdict runs."""
+    found = look(write_model(tmp_path / "tiny.safetensors", *tasks), photo)
+    assert found["model"].state == "ok", found["model"].seen
+    assert "pixels have positive z" in found["normals axes"].seen
+
+
+@pytest.mark.parametrize(
+    ("truth", "state", "text"),
+    [
+        ((1, -1, -1), "ok", "as taken"),
+        ((1, 1, -1), "bad", "--normal-signs 1 1 -1"),
+        ((1, -1, 1), "bad", "--normal-signs 1 -1 1"),
+    ],
+)
+def test_axes_are_read_from_a_prediction(
+    truth: tuple[int, int, int],
+    state: str,
+    text: str,
+    tmp_path: Path,
+    photo: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A network whose axes need the factors ``truth``, taken to need (1, -1, -1)."""
+    import numpy as np
+    from signs_sample import bust
+
+    from vitruvian.person import Person, Raster
+    from vitruvian.predict.predictor import Predictor
+
+    normals, mask = bust()
+    taken = np.array([1, -1, -1])
+    seen = Raster(law="vector", values=normals * truth * taken, valid=mask)
+    person = Person(box=np.array([0.0, 0, 159, 199]), annotations={"normals": seen})
+    monkeypatch.setattr(Predictor, "__call__", lambda self, picture: (person,))
+    finding = look(write_model(tmp_path / "tiny.safetensors", "normals"), photo)["normals axes"]
+    assert finding.state == state
+    assert text in f"{finding.seen} {finding.remedy}"

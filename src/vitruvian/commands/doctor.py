@@ -307,8 +307,7 @@ def _self_test() -> Iterator[Finding]:
 def _model(model: str, image: Path | None) -> Iterator[Finding]:
     from vitruvian.model.weights import load
 
-    del image
-    network, card = load(model)
+    network, card = load(model, device="meta")  # looks at names and shapes only
     count = sum(parameter.numel() for parameter in network.parameters())
     tasks = ", ".join(card.tasks) or "encoder without heads"
     yield Finding(
@@ -318,6 +317,54 @@ def _model(model: str, image: Path | None) -> Iterator[Finding]:
         f"{card.input_size[0]}×{card.input_size[1]} (height × width), licence {card.licence}, "
         f"commercial use: {card.commercial}",
     )
+    if "normals" in card.tasks:
+        yield _normal_axes(model, image)
+    elif image is not None:
+        raise InputError(f"--image is for models with normals; {card.name} has {tasks}")
+
+
+def _normal_axes(model: str, image: Path | None) -> Finding:
+    """Compare the axes a normals model is taken to speak with what its prediction says."""
+    if image is None:
+        return Finding(
+            topic="normals axes",
+            state="note",
+            seen="not checked",
+            remedy="give a photograph of one person, head and shoulders, with --image",
+        )
+    import numpy as np
+
+    from vitruvian.commands.normal_signs import decide_normal_signs
+    from vitruvian.person import Raster
+    from vitruvian.predict.detect import WholeImage
+    from vitruvian.predict.load import open_model
+    from vitruvian.predict.predictor import Predictor
+    from vitruvian.tasks import Normals
+
+    opened = open_model(model, None, {}, "card")
+    task = opened.tasks["normals"]
+    assert isinstance(task, Normals)
+    (person,) = Predictor([opened], WholeImage(), mask="none")(image)
+    normals, parts = person.raster("normals"), person.annotations.get("parts")
+    body = None
+    if isinstance(parts, Raster) and parts.vocabulary is not None:
+        body = parts.mask & (parts.values != parts.vocabulary.background)
+    decided = decide_normal_signs(normals.values * np.array(task.signs), body)
+    found = (1, decided.y, decided.z)
+    if decided.evidence.contradictory or 0 in found:
+        seen = f"this prediction does not settle them ({decided.evidence})"
+        remedy = "try a photograph with one large, well lit person"
+        return Finding(topic="normals axes", state="note", seen=seen, remedy=remedy)
+    if found != task.signs:
+        return Finding(
+            topic="normals axes",
+            state="bad",
+            seen=f"signs of x, y, z are taken as {task.signs}, the prediction says {found} "
+            f"({decided.evidence})",
+            remedy=f"vitruvian predict … --normal-signs {' '.join(map(str, found))}",
+        )
+    seen = f"signs of x, y, z are {task.signs}, as taken ({decided.evidence})"
+    return Finding(topic="normals axes", state="ok", seen=seen)
 
 
 def _show(findings: list[Finding], ok: bool) -> None:
