@@ -63,7 +63,7 @@ fix: $(VENV)/.installed  ## repair what lint and formatting can repair
 	$(PY) -m ruff format .
 
 bench: $(VENV)/.installed  ## the benchmarks, each against its baseline; results in benchmarks/results/
-	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(PY) "$$script" $(ARGS); done
+	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(PY) "$$script" $(ARGS); done
 
 docs: $(VENV)/.installed-docs  ## the documentation site, into site/
 	$(BIN)/zensical build --strict $(ARGS)

@@ -145,6 +145,7 @@ COMMANDS = sorted({c for page in PAGES for c in commands(page.read_text(encoding
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_in_the_docs_exist(command: str) -> None:
     from vitruvian.cli import VERBS
+    from vitruvian.model.catalogue import catalogue
 
     _, *words = shlex.split(command)
     if not words or words[0].startswith("-"):
@@ -156,6 +157,9 @@ def test_commands_in_the_docs_exist(command: str) -> None:
     text = help_of(verb)
     for flag in (word.split("=")[0] for word in words if word.startswith("--")):
         assert re.search(rf"{re.escape(flag)}(?![\w-])", text), f"{verb} has no {flag}"
+    for word in words:
+        if re.fullmatch(r"sapiens2?-[\w.-]+", word):
+            assert word in catalogue(), f"{word} is not in the catalogue"
 
 
 def test_readme_lists_every_verb() -> None:
@@ -164,6 +168,13 @@ def test_readme_lists_every_verb() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     told = set(re.findall(r"(?m)^\| `vitruvian (\w+)`", text))
     assert told == {verb.split()[0] for verb in VERBS}
+
+
+def test_every_format_is_explained() -> None:
+    from vitruvian.formats import FORMATS
+
+    told = re.findall(r"`([\w-]+)`", (ROOT / "docs" / "predict.md").read_text(encoding="utf-8"))
+    assert set(FORMATS) <= set(told)
 
 
 def test_make_verbs_in_the_docs_exist() -> None:

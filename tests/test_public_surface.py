@@ -6,7 +6,7 @@ A difference here is a decision: say it in CHANGELOG.md, then run with ``--updat
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args, get_type_hints, is_typeddict
 
 import pytest
 
@@ -18,8 +18,17 @@ Golden = Callable[[str, Any], None]
 
 def shape(function: Any) -> str:
     """Return a signature without its types, which read differently in every Python version."""
-    signature = inspect.signature(function)
-    bare = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
+    bare: list[inspect.Parameter] = []
+    for parameter in inspect.signature(function).parameters.values():
+        for keys in get_args(parameter.annotation):  # **hints: Unpack[Hints]
+            if parameter.kind == parameter.VAR_KEYWORD and is_typeddict(keys):
+                bare += [
+                    inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None)
+                    for key in get_type_hints(keys)
+                ]
+                break
+        else:
+            bare.append(parameter.replace(annotation=inspect.Parameter.empty))
     return str(inspect.Signature(bare))
 
 
@@ -30,7 +39,7 @@ def described(value: Any) -> Any:
     members = {
         name: shape(member) if callable(member) else "property"
         for name, member in inspect.getmembers(value)
-        if not name.startswith("_")
+        if (name == "__call__" or not name.startswith("_"))
         and name in {n for base in value.__mro__ if in_package(base) for n in vars(base)}
         and (callable(member) or isinstance(member, property))
     }
