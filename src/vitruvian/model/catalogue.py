@@ -149,49 +149,52 @@ def weights_folder(name: str = "") -> Path:
 def find(name: str | Path) -> Path:
     """Return the local file or folder of a path, a catalogue name or a hub address.
 
-    Nothing is downloaded. Fetched files are found, and files that other programs left in the
-    hub's own cache.
+    Nothing is downloaded. A path that exists wins over a name.
 
     Raises:
         UnknownNameError: neither a file nor a known name.
         WeightsError: a known name whose file is not here; says the command that fetches it.
     """
-    path = Path(name).expanduser()
-    text = str(name)
-    address = None if path.exists() else hub_address(text)
+    path, text = Path(name).expanduser(), str(name)
     if path.exists():
         return path
-    if address is not None:
-        return _find_hub(text, address)
-    if text not in catalogue() and (path.suffix in _WEIGHTS or len(path.parts) > 1):
+    known = text in catalogue() or hub_address(text) is not None
+    if not known and (path.suffix in _WEIGHTS or len(path.parts) > 1):
         raise WeightsError(f"{path}: no such file · wanted weights, or a name of the catalogue")
-    record = entry(text)
-    local = weights_folder(text) / record.file
-    if local.is_file():
+    local = on_this_machine(text)
+    if local is not None:
         return local
-    for repo, inside in record.places:
-        cached = _in_hub_cache(repo, inside, record.revision)
-        if cached is not None:
-            return cached
-    if not record.loadable:
+    record = catalogue().get(text)
+    if record is not None and not record.loadable:
         raise WeightsError(f"{text}: {record.file} cannot be loaded · {record.note}")
+    what = record.file if record else "its weights"
     raise WeightsError(
-        f"{text}: {record.file} is not on this machine (looked in {local.parent}) · download it "
-        f"with  vitruvian weights fetch {text}"
+        f"{text}: {what} not on this machine (looked in {weights_folder(text)} and the hub's "
+        f"cache) · download it with  vitruvian weights fetch {text}"
     )
 
 
-def _find_hub(name: str, address: HubAddress) -> Path:
-    folder = weights_folder(name)
+def on_this_machine(name: str) -> Path | None:
+    """Return where the weights of a catalogue name or hub address lie; None if they do not.
+
+    Fetched files are found, and files that other programs left in the hub's own cache.
+
+    Raises:
+        UnknownNameError: no such name.
+    """
+    folder, address = weights_folder(name), hub_address(name)
+    if address is None:
+        record = entry(name)
+        if (folder / record.file).is_file():
+            return folder / record.file
+        cached = (_in_hub_cache(repo, f, record.revision) for repo, f in record.places)
+        return next((path for path in cached if path), None)
     if folder.is_dir() and any(f.suffix in _WEIGHTS for f in folder.iterdir()):
         return folder
     cached = _in_hub_cache(address.repo, "model.safetensors", address.revision)
-    if cached is not None:
-        return cached.parent if (cached.parent / "config.json").exists() else cached
-    raise WeightsError(
-        f"{name}: not on this machine (looked in {folder}) · download it with  "
-        f"vitruvian weights fetch {name}"
-    )
+    if cached is None or (cached.parent / "config.json").exists():
+        return cached and cached.parent
+    return cached
 
 
 def _in_hub_cache(repo: str, inside: str, revision: str | None) -> Path | None:

@@ -37,6 +37,8 @@ _HF_CLASSES = {
     "Sapiens2ForImageMatting": "matting",
 }
 _OUT = {"pose": "keypoints", "parts": "classes"}
+# Output counts that were published; they decide when a last layer's weight and bias disagree.
+_COUNTS = (17, 133, 308, 28, 29, 20, 19, 1, 3, 4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +154,7 @@ def _task(
         if sum(n.startswith("head.") for n in head) * 2 > len(head):
             return "pose"
         last = [shapes[n] for n in head if n.startswith("decode_head.conv_seg.")]
-        out = vote([v[0] for v in last if v], default=0)
+        out = _outputs(last)
         ups, refines = (
             len({n.split(".")[2] for n in head if n.startswith(f"decode_head.{kind}.")})
             for kind in ("deconv_layers", "conv_layers")
@@ -193,7 +195,13 @@ def _out(layout: Layout, ours: Mapping[str, Shape]) -> int | None:
     if layout.task is None:
         return None
     last = [ours.get(f"heads.{layout.task}.predict.{p}") for p in ("weight", "bias")]
-    return vote([v[0] for v in last if v], default=1)
+    return _outputs(s for s in last if s)
+
+
+def _outputs(last: Iterable[Shape]) -> int:
+    """Return the channels a last layer's weight and bias show."""
+    found = [shape[0] for shape in last if shape]
+    return vote([n for n in found if n in _COUNTS] or found)
 
 
 def _size(dialect: Dialect, dim: int, depth: int, window: bool) -> str | None:

@@ -11,9 +11,7 @@ save nothing, since every weight is used, and would tie the network to a file th
 
 import json
 import math
-import os
 import struct
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -25,6 +23,7 @@ import torch
 from torch import Tensor
 
 from vitruvian.errors import WeightsError
+from vitruvian.files import atomic
 from vitruvian.model.pickles import PickledTensor, unpickle
 
 DTYPES: dict[str, torch.dtype] = {
@@ -47,7 +46,7 @@ _SAFE = {
     "BOOL": "bool",
 }
 _SAFE_NAME = {name: short for short, name in _SAFE.items()}
-_CHUNK = 1 << 22  # elements converted at a time: 16 MiB of float32
+_CHUNK = 1 << 24  # bytes converted at a time
 _MAX_HEADER = 100 << 20
 _LFS = b"version https://git-lfs"
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number of torch before 1.6
@@ -325,6 +324,7 @@ class TensorReader:
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._open: dict[Path, BinaryIO] = {}
+        self._buffer: Tensor | None = None
 
     def __enter__(self) -> "TensorReader":
         return self
@@ -348,12 +348,14 @@ class TensorReader:
         elif out.dtype == DTYPES[record.dtype]:
             self._fill(record, record.start, out)
         else:
-            flat = out.view(-1)
-            scratch = torch.empty(min(_CHUNK, flat.numel()), dtype=DTYPES[record.dtype])
-            for begin in range(0, flat.numel(), _CHUNK):
-                part = scratch[: min(_CHUNK, flat.numel() - begin)]
-                self._fill(record, record.start + begin * scratch.itemsize, part)
-                flat[begin : begin + part.numel()].copy_(part)
+            # One buffer for all tensors: fresh ones of each size would fragment the heap.
+            if self._buffer is None:
+                self._buffer = torch.empty(_CHUNK, dtype=torch.uint8)
+            flat, buffer = out.view(-1), self._buffer.view(DTYPES[record.dtype])
+            for begin in range(0, flat.numel(), len(buffer)):
+                part = buffer[: flat.numel() - begin]
+                self._fill(record, record.start + begin * part.itemsize, part)
+                flat[begin : begin + len(part)].copy_(part)
 
     def _fill(self, record: TensorRecord, start: int, out: Tensor) -> None:
         if record.path not in self._open:
@@ -395,7 +397,7 @@ def write_safetensors(
         offset = end
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with replacing(path) as file:
+    with atomic(path) as part, part.open("wb") as file:
         file.write(struct.pack("<Q", len(text)))
         file.write(text)
         for name, (dtype, shape) in layout.items():
@@ -403,29 +405,6 @@ def write_safetensors(
             assert tensor.dtype == DTYPES[dtype], name
             assert tuple(tensor.shape) == shape, name
             file.write(tensor.view(-1).view(torch.uint8).numpy().data)
-
-
-class replacing:
-    """Open a temporary file beside ``path`` that takes its place when the block ends well."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> BinaryIO:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-        self._part, self._file = Path(name), os.fdopen(handle, "wb")
-        return self._file
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is not None:
-            self._file.close()
-            self._part.unlink(missing_ok=True)
-            return
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._part.replace(self.path)
 
 
 def _bytes(dtype: str, shape: tuple[int, ...]) -> int:

@@ -9,13 +9,14 @@ of the wrong shape is an error with counts and examples. Pickles are never execu
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, TypeVar, Unpack
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from vitruvian.errors import InputError, WeightsError, unknown_name
 from vitruvian.model.architecture import Hints, decoder_config, network_config
@@ -33,6 +34,7 @@ from vitruvian.model.storage import (
     write_safetensors,
 )
 
+M = TypeVar("M", bound=nn.Module)
 DType = torch.dtype | str | None
 _DTYPE_WORDS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 _TASK_WORDS = {"seg": "parts", "normal": "normals"}  # the words published files use
@@ -93,8 +95,7 @@ def load(
     card = replace(opened.card, decoder=None)
     if task is not None and len(card.tasks) > 1:
         card = card.only(_task(task))
-    with torch.device("meta"):
-        network = Network(card.network)
+    network = _build(lambda: Network(card.network))
     tensors = _read(opened, network.state_dict(), torch.device(device), dtype)
     network.load_state_dict(tensors, assign=True)
     return network.eval(), card
@@ -126,8 +127,7 @@ def load_mae(
     if decoder is None:
         assert opened.identity is not None
         decoder = decoder_config(opened.identity, where=str(path), decoder_heads=decoder_heads)
-    with torch.device("meta"):
-        model = MAE(opened.card.network.backbone, decoder)
+    model = _build(lambda: MAE(opened.card.network.backbone, decoder))
     names = {n.replace("encoder.", "backbone.", 1): n for n in model.state_dict()}
     tensors = _read(opened, names, torch.device(device), dtype)
     model.load_state_dict({names[n]: t for n, t in tensors.items()}, assign=True)
@@ -233,6 +233,15 @@ def open_weights(
     return Opened(file=file, card=card, identity=identity, pieces=pieces, shapes=shapes)
 
 
+def glance(name: str | Path) -> str:
+    """Return in words what a weights file is, without asking whether it is complete."""
+    file = open_tensors(find(name))
+    if KEY in file.metadata:
+        return _own_sentence(Card.from_json(file.metadata[KEY], where=str(name)))
+    shapes = {n: r.shape for n, r in file.records.items()}
+    return identify(shapes, file.config, where=str(name)).sentence
+
+
 def _open_own(
     file: TensorFile, where: str, task: str | None, vocabulary: str | None, given: dict[str, Any]
 ) -> Opened:
@@ -253,13 +262,31 @@ def _open_own(
     return Opened(file=file, card=card, identity=None, pieces=pieces, shapes=shapes)
 
 
+class _Unfilled(TorchFunctionMode):
+    """Skips in-place operations: starting values of tensors without memory mean nothing.
+
+    On the meta device each of them would pull in torch's decompositions, seconds of imports.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name.endswith("_") and not name.endswith("__") and name != "requires_grad_":
+            return args[0] if args else next(iter(kwargs.values()))
+        return func(*args, **(kwargs or {}))
+
+
+def _build(make: Callable[[], M]) -> M:
+    """Build a module on the meta device, without memory and starting values."""
+    with _Unfilled(), torch.device("meta"):
+        return make()
+
+
 def _shapes(config: NetworkConfig, decoder: MAEConfig | None) -> dict[str, Shape]:
     """Return the shapes of a network's state dict, and of its decoder as ``decoder.…``."""
-    with torch.device("meta"):
-        state = Network(config).state_dict()
-        if decoder is not None:
-            mae = MAE(config.backbone, decoder).state_dict()
-            state |= {n: t for n, t in mae.items() if n.startswith("decoder.")}
+    state = _build(lambda: Network(config)).state_dict()
+    if decoder is not None:
+        mae = _build(lambda: MAE(config.backbone, decoder)).state_dict()
+        state |= {n: t for n, t in mae.items() if n.startswith("decoder.")}
     return {n: tuple(t.shape) for n, t in state.items()}
 
 
@@ -295,8 +322,8 @@ def _compare(
     ]
     if parts:
         raise WeightsError(
-            f"{start} of its {len(wanted)} tensors {', '.join(parts)} · wanted exactly that "
-            "network's tensors · the file is incomplete or was changed: get it again"
+            f"{start} its {len(wanted)} tensors do not fit: {', '.join(parts)} · wanted exactly "
+            "that network's tensors · the file is incomplete or was changed: get it again"
         )
 
 
