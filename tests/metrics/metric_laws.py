@@ -66,12 +66,20 @@ def coco_reference(
     """What pycocotools says about these images (arguments of ``update``) and these points."""
     pytest.importorskip("pycocotools")
     with contextlib.redirect_stdout(io.StringIO()):
-        return evaluate_with_pycocotools(images, sigmas, points)
+        evaluation = coco_evaluation(images, sigmas, points)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return {
+        name: math.nan if value == -1 else float(value)
+        for name, value in zip(COCO_NAMES, evaluation.stats, strict=True)
+    }
 
 
-def evaluate_with_pycocotools(
+def coco_evaluation(
     images: Sequence[Mapping[str, Any]], sigmas: np.ndarray, points: Sequence[int]
-) -> dict[str, float]:
+) -> Any:
+    """A COCOeval that has read everything and evaluated nothing yet."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -113,13 +121,7 @@ def evaluate_with_pycocotools(
     truth.createIndex()
     evaluation = COCOeval(truth, truth.loadRes(detections), "keypoints")
     evaluation.params.kpt_oks_sigmas = np.asarray(sigmas)[chosen]
-    evaluation.evaluate()
-    evaluation.accumulate()
-    evaluation.summarize()
-    return {
-        name: math.nan if value == -1 else float(value)
-        for name, value in zip(COCO_NAMES, evaluation.stats, strict=True)
-    }
+    return evaluation
 
 
 def random_people(

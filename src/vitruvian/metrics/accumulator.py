@@ -175,3 +175,21 @@ def blocks(count: int, size: int = 1 << 15) -> Iterator[slice]:
     """Slices that cover ``count`` pixels; temporaries of this size stay in cache."""
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
+
+
+def dot(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    """Sum of products of (n,) arrays in float64.
+
+    Unlike that of ``@`` the result does not depend on the number of BLAS threads.
+    """
+    return sum(
+        float(np.multiply(a[block], b[block], dtype=np.float64).sum()) for block in blocks(a.size)
+    )
+
+
+def median(values: NDArray[np.floating]) -> float:
+    """Median of at least one number, none NaN; a single partition, several times numpy's speed."""
+    half = values.size // 2
+    parted = np.partition(values, half)
+    upper = float(parted[half])
+    return upper if values.size % 2 else (float(parted[:half].max()) + upper) / 2

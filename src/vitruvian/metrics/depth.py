@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vitruvian.errors import InputError
-from vitruvian.metrics.accumulator import Accumulator, Average, blocks, ratio
+from vitruvian.metrics.accumulator import Accumulator, Average, blocks, dot, median, ratio
 from vitruvian.metrics.checks import same_shape
 
 Alignment = Literal["none", "median", "scale", "scale_shift"]
@@ -107,17 +107,17 @@ def align(
     if alignment == "none":
         return 1.0, 0.0
     if alignment == "median":
-        middle = float(np.median(prediction))
-        return (float(np.median(truth)) / middle if middle else 1.0), 0.0
+        middle = median(prediction)
+        return (median(truth) / middle if middle else 1.0), 0.0
     if alignment == "scale":
-        power = float(prediction @ prediction)
-        return (float(prediction @ truth) / power if power else 1.0), 0.0
+        power = dot(prediction, prediction)
+        return (dot(prediction, truth) / power if power else 1.0), 0.0
     mean_d, mean_g = float(prediction.mean()), float(truth.mean())
     spread = product = 0.0
     for block in blocks(prediction.size):
         centred = prediction[block] - mean_d
-        spread += float(centred @ centred)
-        product += float(centred @ (truth[block] - mean_g))
+        spread += dot(centred, centred)
+        product += dot(centred, truth[block] - mean_g)
     # A constant has a spread of rounding errors only: its best fit is the mean of the truth.
     flat = spread <= prediction.size * (1e-12 * mean_d) ** 2
     scale = 0.0 if flat else product / spread
@@ -137,7 +137,7 @@ def _error_sums(
         # max(d / g, g / d) < 1.25^k, in logarithms that exist already; d ≤ 0 is far outside.
         within = [np.count_nonzero(size < k * math.log(DELTA)) for k in (1, 2, 3)]
         relative = (np.abs(error) / g).sum()
-        sums += [error @ error, relative, size.sum(), log.sum(), log @ log, 0, *within]
+        sums += [dot(error, error), relative, size.sum(), log.sum(), dot(log, log), 0, *within]
     named = dict(zip(_SUMS, sums.tolist(), strict=True))
     spread = named["log_square"] - named["log"] ** 2 / truth.size
     return {**named, "log10": named["log10"] / math.log(10), "log_spread": max(0.0, spread)}

@@ -21,8 +21,8 @@ AREAS = {"": (0.0, 1e10), "M": (32.0**2, 96.0**2), "L": (96.0**2, 1e10)}
 """Ranges of a person's area in square pixels: all, medium, large."""
 _RECALLS = np.linspace(0, 1, 101)
 _LIMITS = np.array(list(AREAS.values()))
-_CELLS = len(AREAS) * len(OKS_THRESHOLDS)  # 30: a detection's outcomes fit the bits of a uint32
-_BITS = np.left_shift(np.uint32(1), np.arange(_CELLS, dtype=np.uint32))
+_CELLS = len(AREAS) * len(OKS_THRESHOLDS)  # a detection is right, or wrong, in each of them
+_BYTES = (_CELLS + 7) // 8
 
 
 class KeypointAP(Accumulator):
@@ -64,8 +64,12 @@ class KeypointAP(Accumulator):
         named = groups if groups is not None else {"": range(count)}
         self.groups = {name: indices(name, group, count) for name, group in named.items()}
         area = None if area_points is None else indices("area_points", area_points, count)
-        self._area_points = [g if area is None else area for g in self.groups.values()]
-        bits = (np.uint32, (len(self.groups),))
+        self._columns: NDArray[np.intp] | slice = np.concatenate(list(self.groups.values()))
+        if np.array_equal(self._columns, np.arange(count)):
+            self._columns = slice(None)  # spares a copy
+        self._starts = np.cumsum([0, *(len(g) for g in self.groups.values())])[:-1]
+        self._area_points = area
+        cells = (np.uint8, (len(self.groups), _BYTES))
         super().__init__(
             settings={
                 "sigmas": self.sigmas.tolist(),
@@ -77,8 +81,8 @@ class KeypointAP(Accumulator):
                 "images": (np.int64, ()),
                 "image": (np.int64, ()),
                 "score": (np.float64, ()),
-                "right": bits,
-                "wrong": bits,
+                "right": cells,
+                "wrong": cells,
             },
         )
 
@@ -119,7 +123,10 @@ class KeypointAP(Accumulator):
         expected = shaped("truth", truth, (-1, count, 2), finite=False)
         people = len(expected)
         known = np.asarray(labelled, bool).reshape(-1, count)
-        if len(known) != people or not np.isfinite(expected[known]).all():
+        fits = len(known) == people
+        if fits:
+            expected = np.where(known[..., None], expected, 0)
+        if not fits or not np.isfinite(expected).all():
             raise InputError(
                 f"labelled {known.shape} does not fit truth {expected.shape}, or calls points "
                 f"labelled that are not finite; wanted ({people}, {count}), true where truth is"
@@ -131,10 +138,10 @@ class KeypointAP(Accumulator):
 
         order = np.argsort(-confidence, kind="stable")[:MAX_DETECTIONS]
         xy, confidence = xy[order], confidence[order]
-        groups = list(self.groups.values())
-        oks = group_oks(xy, expected, known, sizes, self.sigmas, box, groups)
-        bare = np.stack([~known[:, group].any(axis=1) for group in groups])
-        skip = (spared | bare)[:, None] | _out_of_range(sizes)
+        oks, counts = group_oks(
+            xy, expected, known, sizes, self.sigmas, box, self._columns, self._starts
+        )
+        skip = (spared | (counts == 0))[:, None] | _out_of_range(sizes).T
         right, wrong = _match(oks, skip, many, _out_of_range(self._extents(xy)))
 
         self._totals["people"] += (~skip).sum(axis=2)
@@ -147,9 +154,15 @@ class KeypointAP(Accumulator):
         )
 
     def _extents(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N, D) area of the box around each detection's points, per group."""
-        chosen = (points[:, group] for group in self._area_points)
-        return np.array([np.prod(c.max(axis=1) - c.min(axis=1), axis=1) for c in chosen])
+        """(D, N or 1) area of the box around each detection's points, per group."""
+        if self._area_points is None:
+            columns, starts = self._columns, self._starts
+        else:
+            columns, starts = self._area_points, np.zeros(1, np.intp)
+        chosen = points.transpose(2, 0, 1)[..., columns]
+        sides = np.maximum.reduceat(chosen, starts, axis=2)
+        sides -= np.minimum.reduceat(chosen, starts, axis=2)
+        return sides[0] * sides[1]
 
     def result(self) -> dict[str, float]:
         """The numbers so far; see the class.
@@ -167,12 +180,15 @@ class KeypointAP(Accumulator):
         # Images in the order of their numbers, then by score: what the reference does with ties.
         by_image = np.argsort(self._joined("image"), kind="stable")
         order = by_image[np.argsort(-self._joined("score")[by_image], kind="stable")]
-        right, wrong = self._joined("right")[order], self._joined("wrong")[order]
+        right, wrong = (
+            np.unpackbits(self._joined(name)[order], axis=-1, count=_CELLS).view(bool)
+            for name in ("right", "wrong")
+        )
         result: dict[str, float] = {}
         for n, name in enumerate(self.groups):
             prefix = f"{name}/" if name else ""
             people = np.repeat(self._totals["people"][n], len(OKS_THRESHOLDS))
-            curves = _precision_recall(_unpack(right[:, n]), _unpack(wrong[:, n]), people)
+            curves = _precision_recall(right[:, n], wrong[:, n], people)
             for kind, values in zip(("AP", "AR"), curves, strict=True):
                 table = dict(zip(AREAS, values.reshape(len(AREAS), -1), strict=True))
                 result[f"{prefix}{kind}"] = nan_mean(table[""])
@@ -185,35 +201,46 @@ class KeypointAP(Accumulator):
 
 def _match(
     oks: NDArray[np.float64], skip: Bools, crowd: Bools, outside: Bools
-) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Pair detections, best first, with people, for all groups, area ranges and thresholds at once.
 
     Each takes the most similar person left who counts, if similar enough; failing that, the most
     similar one who does not count. Of equals, the last in the list (as the reference).
 
     Args:
-        oks: (N, D, G), detections by falling score.
+        oks: (D, N, G), detections by falling score.
         skip: (N, A, G) people who do not count.
         crowd: (G,) people who may be taken any number of times.
-        outside: (N, A, D) detections that do not count when they are false.
+        outside: (D, N or 1, A) detections that do not count when they are false.
 
     Returns:
-        (D, N) each: bits of (area, threshold) where a detection is right, and where it is wrong.
+        (D, N, bytes) each: for which areas and thresholds a detection is right, and is wrong.
     """
-    groups, detections, people = oks.shape
-    shape = (groups, len(AREAS), len(OKS_THRESHOLDS))
-    right = np.zeros((detections, *shape), bool)
-    wrong = np.zeros((detections, *shape), bool)
-    if not people:
-        wrong[:] = ~np.moveaxis(outside, 2, 0)[..., None]
-        return _pack(right), _pack(wrong)
+    limits = np.minimum(OKS_THRESHOLDS, 1 - 1e-10)
+    rivals = np.add.reduce(oks >= limits[0], axis=0, dtype=np.int64)
+    if (rivals <= 1).all():
+        # Nobody is wanted by two, so who comes first does not matter.
+        counted = np.where(skip, -1.0, oks[:, :, None])
+        right = np.maximum.reduce(counted, axis=3, initial=-1.0)[..., None] >= limits
+        nobody = np.maximum.reduce(oks, axis=2, initial=-1.0)[..., None, None] < limits
+    else:
+        right, nobody = _match_in_turn(oks, skip, crowd, limits)
+    return _packed(right), _packed(nobody & ~outside[..., None])
+
+
+def _match_in_turn(
+    oks: NDArray[np.float64], skip: Bools, crowd: Bools, limits: NDArray[np.float64]
+) -> tuple[Bools, Bools]:
+    """(D, N, A, T) which detections match somebody who counts, and which match nobody."""
+    detections, groups, people = oks.shape
+    shape = (detections, groups, len(AREAS), len(limits))
+    right, nobody = np.empty(shape, bool), np.empty(shape, bool)
     # Reversed, so that argmax, which returns the first of equals, finds the last.
     oks, skip, crowd = oks[..., ::-1], skip[..., None, ::-1], crowd[::-1]
-    limits = np.minimum(OKS_THRESHOLDS, 1 - 1e-10)[:, None]
-    free, everybody = np.ones((*shape, people), bool), np.arange(people)
+    free, everybody = np.ones((*shape[1:], people), bool), np.arange(people)
     for d in range(detections):
-        similar = oks[:, None, None, d]
-        fits = (similar >= limits) & free
+        similar = oks[d, :, None, None]
+        fits = (similar >= limits[:, None]) & free
         real = fits & ~skip
         counts = np.any(real, axis=-1, keepdims=True)
         fits = np.where(counts, real, fits)
@@ -221,23 +248,19 @@ def _match(
         taken = fits & (best == everybody)
         free &= ~taken | crowd
         right[d] = counts[..., 0]
-        wrong[d] = ~taken.any(axis=-1) & ~outside[:, :, d, None]
-    return _pack(right), _pack(wrong)
+        nobody[d] = ~taken.any(axis=-1)
+    return right, nobody
 
 
-def _pack(flags: Bools) -> NDArray[np.uint32]:
-    cells = flags.reshape(*flags.shape[:2], _CELLS)
-    return np.where(cells, _BITS, np.uint32(0)).sum(axis=-1, dtype=np.uint32)
-
-
-def _unpack(bits: NDArray[np.uint32]) -> Bools:
-    return (bits[:, None] & _BITS) > 0
+def _packed(cells: Bools) -> NDArray[np.uint8]:
+    """(D, N, A, T) → (D, N, bytes)."""
+    return np.packbits(cells.reshape(*cells.shape[:2], _CELLS), axis=-1)
 
 
 def _out_of_range(areas: NDArray[np.float64]) -> Bools:
-    """(…, A, n): which of (…, n) areas are outside each area range."""
-    each = areas[..., None, :]
-    return (each < _LIMITS[:, :1]) | (each > _LIMITS[:, 1:])
+    """(…, A): which area ranges each of (…) areas is outside of."""
+    each = areas[..., None]
+    return (each < _LIMITS[:, 0]) | (each > _LIMITS[:, 1])
 
 
 def _precision_recall(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vitruvian.errors import InputError
-from vitruvian.metrics.accumulator import Accumulator, Average, blocks, ratio
+from vitruvian.metrics.accumulator import Accumulator, Average, blocks, dot, median, ratio
 from vitruvian.metrics.checks import same_shape
 
 WITHIN = (5.0, 11.25, 22.5, 30.0)
@@ -90,16 +90,16 @@ class NormalMetrics(Accumulator):
             return
         self._totals["measured"] += 1
         within = {f"within_{t:g}": float(np.count_nonzero(degrees < t)) for t in WITHIN}
-        mean, square = float(degrees.sum()), float(degrees @ degrees)
+        mean, square = float(degrees.sum(dtype=np.float64)), dot(degrees, degrees)
         if self.average == "pixel":
             self._add({"mean": mean, "square": square, **within})
-            places = degrees / self._step + (0.5 - self._centre)
-            bins = self._totals["angles"]
-            bins += np.bincount(places.astype(np.intp), minlength=bins.size)
+            places = degrees * np.float32(1 / self._step) + np.float32(0.5 - self._centre)
+            counts = np.bincount(places.astype(np.intp))
+            self._totals["angles"][: counts.size] += counts
         else:
             self._add({name: count / covered for name, count in within.items()})
             root = math.sqrt(square / covered)
-            self._add({"mean": mean / covered, "median": float(np.median(degrees)), "RMSE": root})
+            self._add({"mean": mean / covered, "median": median(degrees), "RMSE": root})
 
     def result(self) -> dict[str, float]:
         """The numbers so far; see the class."""
@@ -124,7 +124,7 @@ class NormalMetrics(Accumulator):
         return float((middle + self._centre).mean() * self._step)
 
 
-def angles(prediction: NDArray[Any], truth: NDArray[Any]) -> tuple[int, NDArray[np.float64]]:
+def angles(prediction: NDArray[Any], truth: NDArray[Any]) -> tuple[int, NDArray[np.floating]]:
     """Angles between vectors (n, 3): number of known truths, and degrees (m,) where both are.
 
     The angle is atan(|a × b| / a · b), which is exactly 0 for parallel vectors and 180 for opposite
@@ -143,6 +143,6 @@ def angles(prediction: NDArray[Any], truth: NDArray[Any]) -> tuple[int, NDArray[
             np.add(part, 180, out=part, where=np.signbit(angle))
     measured = ~np.isnan(degrees)
     if measured.all():
-        return len(truth), degrees.astype(np.float64)
+        return len(truth), degrees
     known = np.isfinite(truth).all(axis=-1) & (truth != 0).any(axis=-1)
-    return int(known.sum()), degrees[measured].astype(np.float64)
+    return int(known.sum()), degrees[measured]

@@ -31,14 +31,21 @@ def point_similarity(
         areas: (…) square pixels, of the shapes' leading part.
         sigmas: (K,).
     """
-    offset = np.asarray(points, np.float64) - np.asarray(truth, np.float64)
-    return _decay(offset[..., 0], offset[..., 1], np.asarray(areas, np.float64), sigmas)
+    found, expected = np.asarray(points, np.float64), np.asarray(truth, np.float64)
+    dx, dy = found[..., 0] - expected[..., 0], found[..., 1] - expected[..., 1]
+    return _decay(dx, dy, np.asarray(areas, np.float64), sigmas)
 
 
 def _decay(dx: Floats, dy: Floats, areas: Floats, sigmas: ArrayLike) -> Floats:
+    """Similarity at offsets (…, K) in pixels, which are overwritten."""
     # The reference's order of operations, so that equal inputs tie as they do there.
-    spread = (np.asarray(sigmas, np.float64) * 2) ** 2
-    return np.exp(-((dx * dx + dy * dy) / spread / (areas[..., None] + _TINY) / 2))
+    dx *= dx
+    dy *= dy
+    dx += dy
+    dx /= (np.asarray(sigmas, np.float64) * 2) ** 2
+    dx /= areas[..., None] + _TINY
+    dx /= -2
+    return np.exp(dx, out=dx)
 
 
 def box_similarity(
@@ -96,9 +103,10 @@ def oks_matrix(
             f"points {found.shape}, truth {expected.shape}, labelled {known.shape} do not fit; "
             f"wanted (D, {count}, 2), (G, {count}, 2), (G, {count}) for {count} sigmas"
         )
-    whole = [np.arange(count)]
-    sizes = np.asarray(areas, np.float64).reshape(-1)
-    return group_oks(found, expected, known, sizes, np.asarray(sigmas, np.float64), boxes, whole)[0]
+    clean = np.where(known[..., None], expected, 0)
+    sizes, spread = np.asarray(areas, np.float64).reshape(-1), np.asarray(sigmas, np.float64)
+    everything, start = slice(None), np.zeros(1, np.intp)
+    return group_oks(found, clean, known, sizes, spread, boxes, everything, start)[0][:, 0]
 
 
 def group_oks(
@@ -108,32 +116,32 @@ def group_oks(
     areas: Floats,
     sigmas: Floats,
     boxes: ArrayLike | None,
-    groups: list[NDArray[np.intp]],
-) -> Floats:
-    """(N, D, G) similarity within each of N groups of points; see ``oks_matrix``.
+    columns: NDArray[np.intp] | slice,
+    starts: NDArray[np.intp],
+) -> tuple[Floats, NDArray[np.int64]]:
+    """(D, N, G) similarity within each of N groups of points, and (N, G) labelled points of each.
 
-    The similarity of a point does not depend on its group, so it is computed once for all.
+    ``columns`` are the points of all groups in a row, and ``starts`` where each group begins. The
+    similarity of a point does not depend on its group: it is computed once. See ``oks_matrix``;
+    here ``truth`` must be finite also where not labelled.
     """
-    similar = point_similarity(
-        points[:, None], np.where(labelled[..., None], truth, 0), areas, sigmas
-    )
-    similar = np.where(labelled, similar, 0.0)
-    result = np.empty((len(groups), len(points), len(truth)))
-    for row, group in zip(result, groups, strict=True):
-        counts = labelled[:, group].sum(axis=1)
-        row[:] = similar[..., group].sum(axis=-1) / np.maximum(counts, 1)
-        bare = np.flatnonzero(counts == 0)
-        if bare.size and len(points):
-            if boxes is None:
-                raise InputError(
-                    f"{bare.size} annotated people have no labelled point and no box; "
-                    "give boxes (G, 4), or leave those people out"
-                )
-            near = box_similarity(
-                points[:, group], np.asarray(boxes)[bare], areas[bare], sigmas[group]
+    counts = np.add.reduceat(labelled[:, columns], starts, axis=1, dtype=np.int64)
+    similar = point_similarity(points[:, None], truth, areas, sigmas)
+    similar *= labelled
+    oks = np.add.reduceat(similar[..., columns], starts, axis=2)
+    oks /= np.maximum(counts, 1)
+    bare = counts == 0
+    if bare.any() and len(points):
+        who = np.flatnonzero(bare.any(axis=1))
+        if boxes is None:
+            raise InputError(
+                f"{who.size} annotated people have no labelled point and no box; "
+                "give boxes (G, 4), or leave those people out"
             )
-            row[:, bare] = near.mean(axis=-1)
-    return result
+        near = box_similarity(points, np.asarray(boxes)[who], areas[who], sigmas)[..., columns]
+        mean = np.add.reduceat(near, starts, axis=2) / np.diff(starts, append=near.shape[2])
+        oks[:, who] = np.where(bare[who], mean, oks[:, who])
+    return oks.transpose(0, 2, 1), counts.T
 
 
 def oks_nms(
