@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vitruvian.errors import InputError
@@ -137,6 +139,44 @@ class View:
         return rows, torch.as_tensor(xs, dtype=torch.float32, device=device)
 
 
+def resample(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Interpolate maps (C, h, w) bilinearly at every (row, column); edges are replicated.
+
+    Equal to ``F.interpolate(..., "bilinear", align_corners=False)`` on the same coordinates.
+    Returns (C, len(rows), len(columns)) float32.
+    """
+    if maps.device.type == "cpu":  # OpenCV is several times faster here, and as exact
+        grid = _meshed(rows, columns)
+        return torch.from_numpy(np.stack([_remap(plane, *grid) for plane in maps.float().numpy()]))
+    low, high, share = _neighbours(columns, maps.shape[2])
+    wide = torch.lerp(maps[:, :, low].float(), maps[:, :, high].float(), share)
+    low, high, share = _neighbours(rows, maps.shape[1])
+    return torch.lerp(wide[:, low], wide[:, high], share[:, None])
+
+
+def resampled_argmax(logits: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return the winning channel (len(rows), len(columns)) uint8 of ``resample(logits, …)``.
+
+    Works through bands of rows, so that the interpolated logits, a gigabyte at 4K, never exist
+    whole.
+    """
+    bands = rows.split(64)
+    if logits.device.type != "cpu":
+        won = [resample(logits, band, columns).argmax(dim=0) for band in bands]
+        return torch.cat(won).to(torch.uint8)
+    planes = logits.float().numpy()
+    labels = np.zeros((len(rows), len(columns)), dtype=np.uint8)
+    for number, band in enumerate(bands):
+        grid = _meshed(band, columns)
+        best = _remap(planes[0], *grid)
+        winner = labels[64 * number : 64 * number + len(band)]
+        for channel in range(1, len(planes)):
+            rival = _remap(planes[channel], *grid)
+            np.copyto(winner, channel, where=rival > best)
+            np.maximum(best, rival, out=best)
+    return torch.from_numpy(labels)
+
+
 def _neighbours(coordinates: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Split coordinates into lower neighbour, upper neighbour and the fraction between them."""
     inside = coordinates.clamp(0, count - 1)
@@ -144,55 +184,16 @@ def _neighbours(coordinates: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor
     return low.long(), (low.long() + 1).clamp(max=count - 1), inside - low
 
 
-def resample(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Interpolate maps (C, h, w) bilinearly at every (row, column); edges are replicated.
-
-    Equal to ``F.interpolate(..., "bilinear", align_corners=False)`` on the same coordinates.
-    Returns (C, len(rows), len(columns)).
-    """
-    low, high, share = _neighbours(columns, maps.shape[2])
-    wide = torch.lerp(maps[:, :, low], maps[:, :, high], share.to(maps.dtype))
-    low, high, share = _neighbours(rows, maps.shape[1])
-    return torch.lerp(wide[:, low], wide[:, high], share.to(maps.dtype)[:, None])
+def _meshed(rows: Tensor, columns: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    x, y = np.meshgrid(columns.numpy(), rows.numpy())
+    return np.ascontiguousarray(x), np.ascontiguousarray(y)
 
 
-def resampled_argmax(logits: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Return the winning channel (len(rows), len(columns)) uint8 of ``resample(logits, …)``.
-
-    Exact, and much cheaper: where one channel wins at all four corners of a grid cell it wins at
-    every bilinear mixture of them, so only pixels in cells with mixed winners are interpolated.
-    """
-    channels, height, width = logits.shape
-    winner = _argmax_channels(logits)
-    x0, x1, fx = _neighbours(columns, width)
-    y0, y1, fy = _neighbours(rows, height)
-    right = torch.cat([winner[:, 1:], winner[:, -1:]], dim=1)
-    below = torch.cat([winner[1:], winner[-1:]], dim=0)
-    corner = torch.cat([right[1:], right[-1:]], dim=0)
-    mixed = (winner != right) | (winner != below) | (winner != corner)
-    labels = winner[y0][:, x0]
-    y, x = torch.nonzero(mixed[y0][:, x0], as_tuple=True)
-    flat = logits.reshape(channels, -1)
-    for part in torch.arange(len(y), device=y.device).split(1 << 16):
-        py, px = y[part], x[part]
-        top, bottom = y0[py] * width, y1[py] * width
-        left, far, share = x0[px], x1[px], fx[px].to(logits.dtype)
-        upper = torch.lerp(flat[:, top + left], flat[:, top + far], share)
-        lower = torch.lerp(flat[:, bottom + left], flat[:, bottom + far], share)
-        mixture = torch.lerp(upper, lower, fy[py].to(logits.dtype))
-        labels[py, px] = mixture.argmax(dim=0).to(torch.uint8)
-    return labels
-
-
-def _argmax_channels(logits: Tensor) -> Tensor:
-    """Return ``logits.argmax(0)`` as uint8, by a running maximum (vectorises on CPUs)."""
-    best = logits[0].clone()
-    winner = torch.zeros(best.shape, dtype=torch.uint8, device=logits.device)
-    for channel in range(1, len(logits)):
-        better = logits[channel] > best
-        winner.masked_fill_(better, channel)
-        torch.maximum(best, logits[channel], out=best)
-    return winner
+def _remap(
+    plane: NDArray[np.float32], x: NDArray[np.float32], y: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    found = cv2.remap(plane, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return found.astype(np.float32, copy=False)
 
 
 def published_head(task: str, dim: int, out: int) -> DenseHeadConfig:
