@@ -80,8 +80,7 @@ class NormalMetrics(Accumulator):
                 f"normals {guess.shape} with a mask {inside.shape}; wanted (H, W, 3) and (H, W)"
             )
         where = np.flatnonzero(inside)
-        pixels = (v.reshape(-1, 3).take(where, axis=0) for v in (guess, true))
-        valid, degrees = angles(*pixels)
+        valid, degrees = angles(guess.reshape(-1, 3), true.reshape(-1, 3), where)
         covered = degrees.size
         self._totals["valid"] += valid
         self._totals["covered"] += covered
@@ -124,18 +123,23 @@ class NormalMetrics(Accumulator):
         return float((middle + self._centre).mean() * self._step)
 
 
-def angles(prediction: NDArray[Any], truth: NDArray[Any]) -> tuple[int, NDArray[np.floating]]:
-    """Angles between vectors (n, 3): number of known truths, and degrees (m,) where both are.
+def angles(
+    prediction: NDArray[Any], truth: NDArray[Any], where: NDArray[np.intp]
+) -> tuple[int, NDArray[np.floating]]:
+    """Angles between vectors (n, 3), at the indices ``where``.
 
     The angle is atan(|a × b| / a · b), which is exactly 0 for parallel vectors and 180 for opposite
     ones, and accurate in between; the arc cosine loses half of its digits near both.
+
+    Returns:
+        How many truths are known there, and the degrees (m,) of those that are also predicted.
     """
     precision = np.result_type(prediction, truth, np.float32)
-    degrees = np.empty(len(truth), precision)
+    degrees = np.empty(where.size, precision)
     with np.errstate(all="ignore"):  # zero, NaN and infinite vectors give NaN
-        for block in blocks(len(truth)):
-            ax, ay, az = np.ascontiguousarray(prediction[block].T, precision)
-            bx, by, bz = np.ascontiguousarray(truth[block].T, precision)
+        for block in blocks(where.size):
+            ax, ay, az = np.ascontiguousarray(prediction.take(where[block], axis=0).T, precision)
+            bx, by, bz = np.ascontiguousarray(truth.take(where[block], axis=0).T, precision)
             cross = (ay * bz - az * by) ** 2 + (az * bx - ax * bz) ** 2 + (ax * by - ay * bx) ** 2
             angle = np.arctan(np.sqrt(cross) / (ax * bx + ay * by + az * bz))
             # Beyond 90 degrees the quotient is negative; at 180 it is -0, hence the sign bit.
@@ -143,6 +147,7 @@ def angles(prediction: NDArray[Any], truth: NDArray[Any]) -> tuple[int, NDArray[
             np.add(part, 180, out=part, where=np.signbit(angle))
     measured = ~np.isnan(degrees)
     if measured.all():
-        return len(truth), degrees
-    known = np.isfinite(truth).all(axis=-1) & (truth != 0).any(axis=-1)
+        return where.size, degrees
+    true = truth[where]
+    known = np.isfinite(true).all(axis=-1) & (true != 0).any(axis=-1)
     return int(known.sum()), degrees[measured]
