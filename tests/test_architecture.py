@@ -84,7 +84,7 @@ ARROWS = {
 
 # Who may know a heavy or optional package at all, and whether only inside a function.
 TORCH = "model tasks predict data train recipes evaluate export bench curate synth capture commands"
-EXTRAS = {"transformers": "detect", "OpenEXR": "exr"}
+EXTRAS = {"transformers": "detect", "OpenEXR": "exr", "scipy": "synth"}
 # import name → distribution name where they differ
 DISTRIBUTIONS = {"cv2": "opencv-python-headless", "PIL": "pillow"}
 

@@ -34,6 +34,13 @@ def test_this_installation_is_well(capsys: pytest.CaptureFixture[str]) -> None:
         assert word in seen
 
 
+def test_every_extra_is_looked_at() -> None:
+    from importlib.metadata import metadata
+
+    extras = set(metadata("vitruvian").get_all("Provides-Extra") or [])
+    assert set(module._EXTRAS) == extras - {"dev", "docs"}
+
+
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor(json=True) == 0
     report = json.loads(capsys.readouterr().out)

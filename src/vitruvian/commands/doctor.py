@@ -27,6 +27,7 @@ _MORE_PACKAGES = ("safetensors", "huggingface-hub", "tyro", "rich")
 _EXTRAS = {
     "detect": ("transformers", "transformers", "finding people"),
     "exr": ("OpenEXR", "OpenEXR", "depth and normals as EXR"),
+    "synth": ("scipy", "scipy", "rendering people"),
 }
 _OPENCV = (
     "opencv-python",
