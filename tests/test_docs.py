@@ -170,6 +170,21 @@ def test_readme_lists_every_verb() -> None:
     assert told == {verb.split()[0] for verb in VERBS}
 
 
+def test_the_table_of_normal_colours_is_true() -> None:
+    import numpy as np
+
+    from vitruvian.colour import NORMAL_AXES, normals_to_colours
+
+    text = (ROOT / "docs" / "conventions.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| `(\w+)`[^|]*\|.*", text)
+    assert set(NORMAL_AXES) <= set(rows)
+    surfaces = np.array([[[0, 0, -1], [0, -1, 0], [1, 0, 0]]], dtype=np.float32)
+    for name in NORMAL_AXES:
+        (row,) = re.findall(rf"(?m)^\| `{name}`.*$", text)
+        told = [tuple(map(int, c)) for c in re.findall(r"\((\d+), (\d+), (\d+)\)", row)]
+        assert told == [tuple(c) for c in normals_to_colours(surfaces, convention=name)[0].tolist()]
+
+
 def test_every_format_is_explained() -> None:
     from vitruvian.formats import FORMATS
 
