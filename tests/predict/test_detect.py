@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from vitruvian.errors import InputError
+from vitruvian.errors import InputError, WeightsError
 from vitruvian.predict.detect import Boxes, GivenBoxes, TransformersDetector, WholeImage
 
 IMAGE = np.zeros((40, 60, 3), np.uint8)
@@ -97,9 +97,11 @@ def test_a_transformers_detector_equals_its_own_post_processing(detector_folder)
 @pytest.mark.filterwarnings("ignore")
 def test_detectors_that_cannot_be_opened(tmp_path, monkeypatch, detector_folder):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(InputError, match="no detector folder"):
-        TransformersDetector(tmp_path / "nowhere")
+    for place in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(InputError, match="no detector in"):
+            TransformersDetector(place)
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(InputError, match="cannot open the detector"):
         TransformersDetector(tmp_path)
-    with pytest.raises(InputError, match="vitruvian weights fetch hf:nobody/nothing"):
+    with pytest.raises(WeightsError, match="vitruvian weights fetch hf:nobody/nothing"):
         TransformersDetector("hf:nobody/nothing")

@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from vitruvian.errors import InputError, missing_extra
+from vitruvian.files import read_json
 from vitruvian.geometry import clip_box, suppress
+from vitruvian.model.catalogue import find
 
 ScoreKind = Literal["softmax", "sigmoid", "given"]
 """What scores mean: they are not comparable between kinds."""
@@ -124,7 +126,7 @@ class TransformersDetector:
         max_overlap: float = 0.7,
         device: str = "cpu",
     ) -> None:
-        """Open a local folder, or ``hf:org/name[@revision]`` from the local hub cache.
+        """Open a local folder, or a fetched ``hf:org/name[@revision]``; nothing is downloaded.
 
         Args:
             source: where the detector is.
@@ -135,29 +137,25 @@ class TransformersDetector:
 
         Raises:
             MissingExtraError: without the package transformers.
-            InputError: if the files are not there, or the model knows no class "person".
+            WeightsError: if it was not fetched yet; names the command.
+            InputError: if it is no detector, or knows no class "person".
         """
         try:
             import transformers
         except ImportError as error:
             raise missing_extra("transformers", "detect", "finding people") from error
-        place, revision = _hub_name(source)
-        options: dict[str, Any] = {"local_files_only": True, "revision": revision}
+        folder = _folder(source)
+        settings = _preprocessor(folder)
         try:
-            config = transformers.AutoConfig.from_pretrained(place, **options)
+            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
             self._model = transformers.AutoModelForObjectDetection.from_pretrained(
-                place, use_safetensors=True, **options
+                folder, use_safetensors=True, local_files_only=True
             )
-            settings = _preprocessor(place, options)
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
-            remedy = (
-                f"run  vitruvian weights fetch {source}  once, with a network"
-                if str(source).startswith("hf:")
-                else "give a folder that AutoModelForObjectDetection.save_pretrained wrote"
-            )
             raise InputError(
-                f"cannot open the detector {str(source)!r} ({reason}): {remedy}"
+                f"cannot open the detector {str(source)!r} ({reason}): give a folder that "
+                "AutoModelForObjectDetection.save_pretrained wrote"
             ) from error
         labels = {int(i): str(name).lower() for i, name in (config.id2label or {}).items()}
         self._people = [index for index, name in labels.items() if name == "person"]
@@ -226,31 +224,18 @@ class TransformersDetector:
         return max(32, round(height * scale)), max(32, round(width * scale))
 
 
-def _hub_name(source: str | Path) -> tuple[str, str | None]:
-    """Split ``hf:org/name@revision``; a path stays what it is."""
-    text = str(source)
-    if not text.startswith("hf:"):
-        if not Path(text).is_dir():
-            raise InputError(
-                f"no detector folder {text!r}: give a folder, or hf:org/name for one from the hub"
-            )
-        return text, None
-    name, _, revision = text.removeprefix("hf:").partition("@")
-    return name, revision or None
+def _folder(source: str | Path) -> Path:
+    """Return the local folder of a detector; one from the hub must have been fetched before."""
+    place = find(source) if str(source).startswith("hf:") else Path(source)
+    if not (place / "config.json").is_file():
+        raise InputError(
+            f"no detector in {str(source)!r}: it needs a folder with config.json and "
+            "model.safetensors, as save_pretrained writes it, or hf:org/name"
+        )
+    return place
 
 
-def _preprocessor(place: str, options: dict[str, Any]) -> dict[str, Any]:
+def _preprocessor(folder: Path) -> dict[str, Any]:
     """Read the model's preprocessor settings; a detector without any uses the defaults."""
-    import json
-
-    from transformers.utils.hub import cached_file
-
-    path = cached_file(
-        place,
-        "preprocessor_config.json",
-        _raise_exceptions_for_missing_entries=False,
-        **options,
-    )
-    if path is None:
-        return {}
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    path = folder / "preprocessor_config.json"
+    return read_json(path) if path.is_file() else {}
