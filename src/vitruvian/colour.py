@@ -132,8 +132,12 @@ def normals_to_colours(
     Returns uint8 (top 255) or uint16 (top 65535). No unit vector becomes (0, 0, 0).
     """
     top = 2**bits - 1
-    signed = np.clip(vectors * normal_signs(convention), -1, 1)
-    return np.floor((signed + 1) * (top / 2) + 0.5).astype(np.uint8 if bits == 8 else np.uint16)
+    levels = vectors.astype(np.float32) * normal_signs(convention)
+    np.clip(levels, -1, 1, out=levels)
+    levels += 1
+    levels *= top / 2
+    levels += 0.5
+    return levels.astype(np.uint8 if bits == 8 else np.uint16)
 
 
 def colours_to_normals(colours: NDArray[Any], *, convention: str) -> NDArray[np.float32]:

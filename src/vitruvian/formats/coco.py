@@ -211,7 +211,8 @@ def read(
 
     Understood besides plain keypoints: COCO-WholeBody's extra fields (133 points) and the published
     308-point validation files. Crowd regions are left out: they are no person. Points with v = 0 at
-    0, 0 have no place (NaN). Without ``keypoint_scores`` a point scores 1 where it has v > 0.
+    0, 0 have no place (NaN). Without ``keypoint_scores`` a point scores 1 where it has v > 0. The
+    feet, face and hands of COCO-WholeBody only say labelled or not: labelled reads as visible.
 
     Args:
         path: the .json file.
@@ -246,6 +247,8 @@ def _read_dataset(
         points = None
         if rows is not None:
             whole = _named_by_layout(entry)
+            if whole == "wholebody133" and "visibility_known" not in entry:
+                rows[17:, 2] = np.where(rows[17:, 2] > 0, VISIBLE, 0)  # these flags mean labelled
             key = whole or entry.get("category_id")
             if vocabulary is None and key not in names:
                 category = categories.get(entry.get("category_id"), {})

@@ -34,9 +34,10 @@ def write_png(
     """
     if bits not in (8, 16):
         raise InputError(f"normal maps have 8 or 16 bits, got {bits}")
-    vectors, valid = _vectors(raster)
-    colours = normals_to_colours(vectors, convention=convention, bits=bits)
-    colours[~valid] = 0
+    valid = _valid(raster)
+    colours = np.zeros(raster.values.shape, np.uint8 if bits == 8 else np.uint16)
+    seen = raster.values[valid]
+    colours[valid] = normals_to_colours(seen, convention=convention, bits=bits)
     text = _text(raster, convention)
     text["formula"] = f"x, y, z = 2 * RGB / {2**bits - 1} - 1; RGB 0 0 0 is invalid"
     png.write(path, colours, text)
@@ -75,8 +76,8 @@ def write_exr(path: str | Path, raster: Raster, *, convention: str = "opengl") -
         UnknownNameError: for an unknown convention.
         MissingExtraError: if the package OpenEXR is not installed.
     """
-    vectors, valid = _vectors(raster)
-    signed = np.where(valid[..., None], vectors * normal_signs(convention), 0)
+    valid = _valid(raster)
+    signed = np.where(valid[..., None], raster.values * normal_signs(convention), 0)
     planes = {name: signed[..., index] for index, name in enumerate("RGB")}
     exr.write(path, planes | {"A": valid.astype(np.float32)}, _text(raster, convention))
 
@@ -102,11 +103,10 @@ def read_exr(path: str | Path, *, convention: str | None = None, check: bool = T
         return _raster(path, vectors, valid, axes, text, check)
 
 
-def _vectors(raster: Raster) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _valid(raster: Raster) -> NDArray[np.bool_]:
     if raster.law != "vector":
         raise InputError(f"a normal map is a vector map, this one is a {raster.law} map")
-    valid = raster.mask & np.isfinite(raster.values.sum(axis=2))
-    return np.where(valid[..., None], raster.values, np.float32(0)), valid
+    return raster.mask & np.isfinite(raster.values.sum(axis=2))
 
 
 def _text(raster: Raster, convention: str) -> dict[str, str]:
