@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import re
 from dataclasses import replace
 
 import pytest
@@ -108,6 +109,64 @@ def test_a_shuffle_head_written_out():
         y = F.conv2d(y, head.predict.weight, head.predict.bias)
         assert torch.allclose(head(x), y, atol=1e-5)
     assert y.shape == (2, 3, 16, 12)
+
+
+DECONV = DenseHeadConfig(in_dim=8, out=3, widths=(12, 6), refine=(6, 4))
+
+
+@pytest.mark.parametrize("config", [SHUFFLE, DECONV])
+def test_second_generation_heads_equal_transformers(config: DenseHeadConfig):
+    theirs = pytest.importorskip("transformers.models.sapiens2.modeling_sapiens2")
+    from transformers import Sapiens2Config
+
+    shuffle = config.upsample == "shuffle"
+    shape = {
+        "upsample_out_channels": list(config.widths),
+        "upsample_kernel_size": 3 if shuffle else 4,
+        "use_pixel_shuffle": shuffle or None,
+        "conv_out_channels": list(config.refine),
+        "conv_kernel_size": config.refine_kernel,
+        "scale_conv_out_channels": [6, 4],
+        "scale_final_hidden_sizes": [5, 4],
+    }
+    whole = Sapiens2Config(
+        hidden_size=8,
+        num_attention_heads=2,
+        num_labels=3,
+        image_size=[128, 96],
+        head_config=shape,
+        pos_embed_rescale=None,
+    )
+    ours, other = DenseHead(config).eval(), theirs.Sapiens2Head(whole).eval()
+    renames = {"stem": "input_conv", "up": "upsample_layers", "refine": "conv_layers"}
+    other.load_state_dict(
+        {
+            "predictor." + name.removeprefix("predict.")
+            if name.startswith("predict.")
+            else re.sub(
+                r"^(\w+)(\.\d)?\.(\w+)$",
+                lambda m: f"{renames[m[1]]}{m[2] or ''}.convolution.{m[3]}",
+                name,
+            ): value
+            for name, value in ours.state_dict().items()
+        }
+    )
+    scale = ScaleHead(ScaleHeadConfig(in_dim=8, widths=(6, 4), hidden=(5, 4), grid=(8, 6))).eval()
+    other_scale = theirs.Sapiens2PointmapScaleHead(whole).eval()
+    names = [f"conv_layers.{k}.convolution" for k in range(2)]
+    names += [f"predictor.{n}" for n in ("block1.layers.0", "block2.layers.0", "proj")]
+    sources = [*scale.conv, *scale.linear]
+    other_scale.load_state_dict(
+        {
+            f"{name}.{key}": value
+            for name, source in zip(names, sources, strict=True)
+            for key, value in source.state_dict().items()
+        }
+    )
+    x = torch.randn(2, 8, 8, 6)
+    with torch.inference_mode():
+        assert relative(ours(x), other(x)) < 3e-5
+        assert relative(scale(x), other_scale(x)) < 3e-5
 
 
 def test_channel_norm_and_sigmoid():

@@ -240,13 +240,24 @@ def test_pictures_that_do_not_fit_are_refused(images: torch.Tensor, text: str):
 
 
 @pytest.mark.parametrize("config", [TINY, SHORT, OWN])
-def test_exported_network_gives_equal_numbers(config: ViTConfig, picture: torch.Tensor):
+def test_exported_network_gives_equal_numbers_for_any_batch(
+    config: ViTConfig, picture: torch.Tensor
+):
     vit = lively(ViT(config))
-    program = torch.export.export(vit, (picture,))
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = torch.export.export(vit, (picture,), dynamic_shapes=({0: batch},)).module()
     with torch.inference_mode():
-        assert relative(program.module()(picture), vit(picture)) < 1e-6
+        for images in (picture, torch.randn(5, 3, 64, 48)):
+            assert relative(program(images), vit(images)) < 1e-6
         # What was traced must not linger in the tables kept for the eager network.
         assert type(vit(picture)) is torch.Tensor
+
+
+def test_it_compiles_as_one_graph(picture: torch.Tensor):
+    vit = lively(ViT(SHORT))
+    compiled = torch.compile(vit, backend="eager", fullgraph=True)
+    with torch.inference_mode():
+        assert relative(compiled(picture), vit(picture)) < 1e-6
 
 
 def test_starting_values():

@@ -56,7 +56,7 @@ def test_chunks_and_recomputation_change_nothing(vit: ViT, monkeypatch: pytest.M
     gradients, values = [], []
     for chunk, save in ((1024, False), (5, False), (5, True)):
         monkeypatch.setattr(window, "CHUNK", chunk)
-        vit.checkpointing = vit.window.checkpointing = save
+        vit.checkpointing = save
         vit.zero_grad()
         y = vit(images)
         y.square().sum().backward()

@@ -78,13 +78,14 @@ def rotary_tables(
     if torch.compiler.is_compiling():  # traced values must not outlive the trace
         return _rotary_tables(grid, head_dim, base, dtype, device)
     key = (grid, head_dim, base, dtype, device)
-    if key not in _recent:
+    tables = _recent.get(key)
+    if tables is None:
         # A table first made under inference mode would be unusable for training afterwards.
         with torch.inference_mode(mode=False), torch.no_grad():
-            _recent[key] = _rotary_tables(grid, head_dim, base, dtype, device)
+            tables = _recent[key] = _rotary_tables(grid, head_dim, base, dtype, device)
         while len(_recent) > 16:
             _recent.popitem(last=False)
-    return _recent[key]
+    return tables
 
 
 _recent: OrderedDict[tuple[object, ...], tuple[torch.Tensor, torch.Tensor]] = OrderedDict()

@@ -27,7 +27,8 @@ __all__ = ["SIZES", "ViT", "ViTConfig", "check_images", "layer_id"]
 class ViT(nn.Module):
     """Vision transformer: pictures (B, C, H, W), normalised, to features (B, D, rows, columns).
 
-    ``checkpointing`` recomputes each block in the backward pass instead of keeping its activations.
+    Set ``checkpointing`` to recompute each block (and each chunk of windows) in the backward pass
+    instead of keeping its activations.
     """
 
     def __init__(self, config: ViTConfig) -> None:
@@ -108,7 +109,7 @@ class ViT(nn.Module):
         grid = (images.shape[2] // c.patch, images.shape[3] // c.patch)
         x = embedded.flatten(2).transpose(1, 2)
         if self.window is not None:
-            x, grid = self.window(x, grid)
+            x, grid = self.window(x, grid, checkpointing=self.checkpointing)
         if c.position == "learned":
             x = x + resize_table(self.pos_embed, c.grid, grid)[:, int(c.class_token) :]
         return x, grid
@@ -183,9 +184,9 @@ class ViT(nn.Module):
             token = self.class_token
             if c.position == "learned":
                 token = token + self.pos_embed[:, :1]
-            parts.append(token.expand(len(x), -1, -1))
+            parts.append(token.expand(x.shape[0], -1, -1))
         if c.registers:
-            parts.append(self.register_tokens.expand(len(x), -1, -1))
+            parts.append(self.register_tokens.expand(x.shape[0], -1, -1))
         return parts
 
     def _rotary(self, grid: Grid, device: torch.device, keep: torch.Tensor | None) -> Rotary | None:
@@ -198,7 +199,7 @@ class ViT(nn.Module):
 
     def _map(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
         patches = x[:, self.config.prefix :]
-        return patches.transpose(1, 2).reshape(len(x), self.config.dim, *grid)
+        return patches.transpose(1, 2).reshape(x.shape[0], self.config.dim, *grid)
 
 
 def check_images(images: torch.Tensor, config: ViTConfig) -> None:

@@ -49,7 +49,6 @@ class WindowStage(nn.Module):
     ) -> None:
         super().__init__()
         self.size = config.size
-        self.checkpointing = False
         self.token = nn.Parameter(torch.empty(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.empty(1, 1 + config.size**2, dim))
         self.blocks = nn.ModuleList(
@@ -57,9 +56,12 @@ class WindowStage(nn.Module):
         )
 
     def forward(
-        self, tokens: torch.Tensor, grid: tuple[int, int]
+        self, tokens: torch.Tensor, grid: tuple[int, int], *, checkpointing: bool = False
     ) -> tuple[torch.Tensor, tuple[int, int]]:
-        """Turn (B, rows * columns, D) into one token per window and the grid of windows."""
+        """Turn (B, rows * columns, D) into one token per window and the grid of windows.
+
+        With ``checkpointing`` the activations of a chunk are recomputed in the backward pass.
+        """
         batch, _, dim = tokens.shape
         size = self.size
         rows, columns = grid[0] // size, grid[1] // size
@@ -68,7 +70,7 @@ class WindowStage(nn.Module):
             .transpose(2, 3)
             .reshape(batch * rows * columns, size * size, dim)
         )
-        save = self.checkpointing and torch.is_grad_enabled()
+        save = checkpointing and torch.is_grad_enabled()
         pooled = [
             checkpoint(self._pool, part, use_reentrant=False) if save else self._pool(part)
             for part in windows.split(CHUNK)
@@ -76,7 +78,7 @@ class WindowStage(nn.Module):
         return torch.cat(pooled).reshape(batch, rows * columns, dim), (rows, columns)
 
     def _pool(self, windows: torch.Tensor) -> torch.Tensor:
-        x = torch.cat([self.token.expand(len(windows), -1, -1), windows], 1) + self.pos_embed
+        x = torch.cat([self.token.expand(windows.shape[0], -1, -1), windows], 1) + self.pos_embed
         for block in self.blocks:
             x = block(x)
         return x[:, 0]
