@@ -23,7 +23,7 @@ def bench(
     *,
     model: tuple[str, ...] = (),
     size: str = "0.3b",
-    tasks: tuple[str, ...] = ("pose",),
+    tasks: tuple[str, ...] = (),
     image: Path | None = None,
     people: int = 1,
     repeat: int = 3,
@@ -43,7 +43,8 @@ def bench(
     Args:
         model: weights to time, instead of random ones.
         size: published size of the random weights (0.3b 0.6b 1b 2b).
-        tasks: what to answer; with random weights each task has its own network, as published.
+        tasks: what to answer: all the weights know, or with random ones pose; then each task has
+            its own network, as published.
         image: a photograph; by default a 1920×1080 one is made up.
         people: how many people are in it.
         repeat: how often to measure, after one run to warm up.
@@ -60,12 +61,12 @@ def bench(
     from vitruvian.predict.load import open_model
     from vitruvian.predict.predictor import Predictor
 
-    models = [open_model(name, tasks if model else None, {}, "card") for name in model]
-    models = models or [_random_model(size, task) for task in tasks]
+    models = [open_model(name, tasks or None, {}, "card") for name in model]
+    models = models or [_random_model(size, task) for task in tasks or ("pose",)]
     predictor = Predictor(
         models,
         WholeImage(),
-        tasks=tasks if not model else None,
+        tasks=tasks or None,
         flip=flip,
         batch=batch,
         device=device,

@@ -83,7 +83,7 @@ def predict(
     from vitruvian.predict.load import load
 
     wanted = [formats.find(name) for name in write]
-    photos = list_photos(paths, leave_out=out)
+    photos = list_photos(paths, leave_out=out if out.is_dir() else None)
     settings = {
         "vitruvian": __version__,
         "model": list(model),

@@ -23,7 +23,7 @@ from vitruvian.model.architecture import Hints, decoder_config, network_config
 from vitruvian.model.card import KEY, Card, Source, published_card
 from vitruvian.model.catalogue import catalogue, entry_of, find
 from vitruvian.model.identify import Identity, identify
-from vitruvian.model.mae import MAE, MAEConfig
+from vitruvian.model.mae import MAE, Decoder, MAEConfig
 from vitruvian.model.names import Piece, Shape, ignored, published_pieces
 from vitruvian.model.network import Network, NetworkConfig
 from vitruvian.model.storage import (
@@ -44,13 +44,15 @@ _TASK_WORDS = {"seg": "parts", "normal": "normals"}  # the words published files
 class Opened:
     """A weights file that was looked into and found complete; no tensor has been read.
 
-    ``identity`` is None for a file of our own; ``pieces`` says which rows of which of our tensors
-    each of its tensors holds.
+    ``identity`` is None for a file of our own; ``network`` is its network without memory, of all
+    heads and without decoder; ``pieces`` says which rows of which of our tensors each of its
+    tensors holds, and ``shapes`` names and sizes those.
     """
 
     file: TensorFile
     card: Card
     identity: Identity | None
+    network: Network
     pieces: Mapping[str, Piece]
     shapes: Mapping[str, Shape]
 
@@ -92,10 +94,10 @@ def load(
         UnknownNameError: not a path and not a known name.
     """
     opened = open_weights(path, task=task, **hints)
-    card = replace(opened.card, decoder=None)
+    card, network = replace(opened.card, decoder=None), opened.network
     if task is not None and len(card.tasks) > 1:
         card = card.only(_task(task))
-    network = _build(lambda: Network(card.network))
+        network = _build(lambda: Network(card.network))
     tensors = _read(opened, network.state_dict(), torch.device(device), dtype)
     network.load_state_dict(tensors, assign=True)
     return network.eval(), card
@@ -183,7 +185,8 @@ def convert(
         card = replace(card, source=replace(kept, sha256=_checksum(paths)))
     if task is not None and len(card.tasks) > 1:
         card = card.only(_task(task))
-    shapes = _shapes(card.network, card.decoder)
+    names = _build(lambda: Network(card.network)).state_dict().keys()
+    shapes = {n: s for n, s in opened.shapes.items() if n in names or n.startswith("decoder.")}
     target = _dtype(opened.file, dtype)
     layout = {n: (str(target).removeprefix("torch."), s) for n, s in shapes.items()}
     records = _records(opened)
@@ -194,6 +197,26 @@ def convert(
 
         write_safetensors(out, layout, fill, {"format": "pt", KEY: card.to_json()})
     return card
+
+
+def save(path: str | Path, network: Network, card: Card) -> None:
+    """Write a network and its card as one self-describing file, whole or not at all.
+
+    Raises:
+        InputError: the card describes another network, or ``path`` has another suffix.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise InputError(f"{path}: given suffix {path.suffix!r} · wanted .safetensors")
+    if card.network != network.config:
+        raise InputError(f"{path}: the card {card.name!r} describes another network than this one")
+    tensors = network.state_dict()
+    layout = {
+        name: (str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
+        for name, tensor in tensors.items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_safetensors(path, layout, tensors.__getitem__, {"format": "pt", KEY: card.to_json()})
 
 
 def open_weights(
@@ -230,7 +253,9 @@ def open_weights(
     if decoder_heads is not None or identity.size is not None:
         decoder = decoder_config(identity, where=where, decoder_heads=decoder_heads)
     card = published_card(identity, config, path, vocabulary=vocabulary, decoder=decoder)
-    return Opened(file=file, card=card, identity=identity, pieces=pieces, shapes=shapes)
+    return Opened(
+        file=file, card=card, identity=identity, network=network, pieces=pieces, shapes=shapes
+    )
 
 
 def glance(name: str | Path) -> str:
@@ -256,22 +281,29 @@ def _open_own(
     if vocabulary is not None:
         tasks = {n: replace(t, vocabulary=vocabulary) for n, t in card.tasks.items()}
         card = replace(card, tasks=tasks)
-    shapes = _shapes(card.network, card.decoder)
+    network = _build(lambda: Network(card.network))
+    shapes = _shapes(network, card.decoder)
     pieces = {n: Piece(n, 0, s[0]) for n, s in shapes.items()}
     _compare(file, list(file.records), pieces, shapes, f"{where}: {_own_sentence(card)}, but")
-    return Opened(file=file, card=card, identity=None, pieces=pieces, shapes=shapes)
+    return Opened(
+        file=file, card=card, identity=None, network=network, pieces=pieces, shapes=shapes
+    )
 
 
 class _Unfilled(TorchFunctionMode):
-    """Skips in-place operations: starting values of tensors without memory mean nothing.
+    """Skips the filling of tensors without memory: starting values mean nothing there.
 
-    On the meta device each of them would pull in torch's decompositions, seconds of imports.
+    Operations without a kernel of their own on the meta device, such as most in-place ones, would
+    pull in torch's decompositions: seconds of imports. Tables that start from ``arange`` are
+    computed on the CPU instead, and dropped.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
         if name.endswith("_") and not name.endswith("__") and name != "requires_grad_":
             return args[0] if args else next(iter(kwargs.values()))
+        if func is torch.arange:
+            kwargs = {**(kwargs or {}), "device": "cpu"}
         return func(*args, **(kwargs or {}))
 
 
@@ -281,12 +313,12 @@ def _build(make: Callable[[], M]) -> M:
         return make()
 
 
-def _shapes(config: NetworkConfig, decoder: MAEConfig | None) -> dict[str, Shape]:
+def _shapes(network: Network, decoder: MAEConfig | None) -> dict[str, Shape]:
     """Return the shapes of a network's state dict, and of its decoder as ``decoder.…``."""
-    state = _build(lambda: Network(config)).state_dict()
+    state = network.state_dict()
     if decoder is not None:
-        mae = _build(lambda: MAE(config.backbone, decoder)).state_dict()
-        state |= {n: t for n, t in mae.items() if n.startswith("decoder.")}
+        parts = _build(lambda: Decoder(network.config.backbone, decoder)).state_dict()
+        state |= {f"decoder.{n}": t for n, t in parts.items()}
     return {n: tuple(t.shape) for n, t in state.items()}
 
 

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``vitruvian predict`` and ``bench`` as a person would run them, with small random weights."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import vitruvian as vi
+from vitruvian.cli import main
+from vitruvian.commands.predict import list_photos
+from vitruvian.errors import InputError
+from vitruvian.formats import FORMATS, coco, depth, maps, normals, openpose
+from vitruvian.image import probe
+from vitruvian.model.card import Card, TaskCard
+from vitruvian.model.heads import DenseHeadConfig
+from vitruvian.model.network import Network, NetworkConfig
+from vitruvian.model.vit import ViTConfig
+from vitruvian.model.weights import save
+
+TINY = ViTConfig(dim=32, depth=1, heads=2, mlp_hidden=64, grid=(4, 3))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Two self-describing files: pose of 17 points, and all dense tasks."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    files = {}
+    groups = {"pose": ("pose",), "dense": ("parts", "depth", "normals")}
+    shapes = {"pose": (17, 2), "parts": (28, 3), "depth": (1, 4), "normals": (3, 3)}
+    names = {"pose": "coco17", "parts": "parts28"}
+    for name, tasks in groups.items():
+        heads = {
+            task: DenseHeadConfig(
+                in_dim=32, out=shapes[task][0], widths=(8,) * shapes[task][1], refine=(8,)
+            )
+            for task in tasks
+        }
+        network = Network(NetworkConfig(backbone=TINY, heads=heads))
+        network.reset_parameters()
+        card = Card(
+            name=name,
+            generation="vitruvian",
+            network=network.config,
+            tasks={task: TaskCard(vocabulary=names.get(task)) for task in tasks},
+            input_size=(64, 48),
+            framing="person",
+            licence="Apache-2.0",
+            commercial="yes",
+        )
+        files[name] = folder / f"{name}.safetensors"
+        save(files[name], network, card)
+    return files
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    (folder / "inner").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in ("a.jpg", "b.png", "inner/a.jpg"):
+        Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)).save(folder / name)
+    (folder / "notes.txt").write_text("not a photograph")
+    return folder
+
+
+def run(weights, photos, out, *more, models=("pose", "dense")):
+    names = [str(weights[name]) for name in models]
+    given = ["predict", str(photos), "--out", str(out), "--model", *names]
+    return main([*given, "--detector", "whole", *more])
+
+
+def test_a_folder_becomes_files_that_read_back(weights, photos, tmp_path, capsys):
+    out = tmp_path / "out"
+    everything = [name for name, entry in FORMATS.items() if entry.extra is None]
+    assert run(weights, photos, out, "--write", *everything) == 0
+    assert "3 people in 3 photographs" in capsys.readouterr().out
+    records = coco.read(out / "people.json")
+    assert [record.name for record in records] == ["a.jpg", "b.png", "inner/a.jpg"]
+    people = vi.load(weights["pose"], weights["dense"], detector="whole")(photos / "b.png")
+    np.testing.assert_allclose(records[1].people[0].points().xy, people[0].points().xy, atol=2e-3)
+    assert maps.read_labels(out / "b_parts.png").size == (60, 80)
+    assert depth.read_png(out / "inner" / "a_depth.png").kind == "relative"
+    assert normals.read_png(out / "b_normals.png", check=False).law == "vector"
+    assert len(openpose.read(out / "a_keypoints.json").people) == 1
+    assert probe(out / "a_sheet.jpg").width > 300
+    assert probe(out / "b_parts.jpg").format == "jpeg"
+
+
+def test_interrupted_runs_go_on_where_they_stopped(weights, photos, tmp_path, capsys, monkeypatch):
+    from vitruvian.formats import coco as module
+
+    out = tmp_path / "out"
+    original = module.write_keypoints
+    count = iter(range(9))
+
+    def stop_at_the_second(path, records, **fields):
+        if next(count) == 1:
+            raise KeyboardInterrupt
+        original(path, records, **fields)
+
+    monkeypatch.setattr(module, "write_keypoints", stop_at_the_second)
+    assert run(weights, photos, out, "--write", "json", models=["pose"]) == 130
+    assert "goes on where it stopped" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert run(weights, photos, out, "--write", "json", models=["pose"]) == 0
+    assert "2 new" in capsys.readouterr().out
+    assert len(coco.read(out / "people.json")) == 3
+    assert run(weights, photos, out, "--write", "json", models=["pose"]) == 0
+    assert "all done before" in capsys.readouterr().out
+    assert run(weights, photos, out, "--write", "json", "--flip", models=["pose"]) == 2
+    assert "other settings (flip)" in capsys.readouterr().err
+    assert run(weights, photos, out, "--write", "json", "--overwrite", models=["pose"]) == 0
+    assert "3 new" in capsys.readouterr().out
+
+
+def test_one_bad_file_stops_nothing(weights, photos, tmp_path, capsys):
+    (photos / "bad.jpg").write_bytes((photos / "a.jpg").read_bytes()[:200])
+    (photos / "empty.png").write_bytes(b"")
+    assert run(weights, photos, tmp_path / "out", "--write", "json", models=["pose"]) == 1
+    error = capsys.readouterr().err
+    assert "failed: bad.jpg" in error
+    assert "failed: empty.png" in error
+    assert "2 of 5 photographs failed" in error
+    assert len(coco.read(tmp_path / "out" / "people.json")) == 3
+
+
+def test_boxes_made_elsewhere(weights, photos, tmp_path):
+    boxes = tmp_path / "boxes.json"
+    entries = [
+        {
+            "file_name": "b.png",
+            "image_id": 1,
+            "category_id": 1,
+            "bbox": [5, 5, 30, 40],
+            "score": 0.9,
+        },
+        {
+            "file_name": "b.png",
+            "image_id": 1,
+            "category_id": 1,
+            "bbox": [40, 5, 30, 40],
+            "score": 0.4,
+        },
+    ]
+    boxes.write_text(json.dumps(entries))
+    given = ["predict", str(photos), "--model", str(weights["pose"]), "--write", "json"]
+    out = tmp_path / "out"
+    assert main([*given, "--detector", str(boxes), "--min-score", "0.5", "--out", str(out)]) == 0
+    records = coco.read(out / "people.json")
+    assert [len(record.people) for record in records] == [0, 1, 0]
+    np.testing.assert_allclose(records[1].people[0].box, [5, 5, 35, 45])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["nowhere.jpg", "--model", "pose"], "no file, folder or match called 'nowhere.jpg'"),
+        (["{photos}", "--model", "sapiens-pose-308-1b"], "vitruvian weights fetch"),
+        (["{photos}", "--model", "{pose}", "--write", "jsn"], "did you mean json"),
+        (["{photos}", "--model", "{pose}", "--tasks", "parts"], "parts"),
+        (["{photos}", "--model", "{pose}"], "no person detector on this machine"),
+        (["{photos}/notes.txt", "--model", "{pose}", "--out", "{photos}/notes.txt"], "is a file"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_exit_code_2(
+    arguments, word, weights, photos, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("VITRUVIAN_WEIGHTS", str(tmp_path / "none"))
+    monkeypatch.chdir(tmp_path)
+    values = {"photos": str(photos), "pose": str(weights["pose"])}
+    assert main(["predict", *(text.format(**values) for text in arguments)]) == 2
+    error = capsys.readouterr().err
+    assert word in error
+    assert error.count("\n") == 1
+
+
+def test_names_and_stems_never_collide(tmp_path):
+    for name in ("one/a.jpg", "two/a.jpg", "two/a.png", "two/c.jpg"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    found = list_photos([str(tmp_path / "one"), str(tmp_path / "two"), str(tmp_path / "two/c.jpg")])
+    assert [photo.name for photo in found] == ["a.jpg", "a-2.jpg", "a.png", "c.jpg"]
+    assert len({photo.stem for photo in found}) == 4
+    pattern = str(tmp_path / "t*" / "*.jpg")
+    assert [photo.name for photo in list_photos([pattern])] == ["a.jpg", "c.jpg"]
+    inside = list_photos([str(tmp_path)], leave_out=tmp_path / "two")
+    assert [photo.name for photo in inside] == ["one/a.jpg"]
+    with pytest.raises(InputError, match="no photograph found"):
+        list_photos([str(tmp_path / "*.gif")])
+
+
+def test_python_in_three_lines(weights, photos, tmp_path):
+    people = vi.load(weights["pose"], detector="whole")(photos / "a.jpg")
+    vi.draw(photos / "a.jpg", people).save(tmp_path / "seen.png")
+    assert probe(tmp_path / "seen.png").width >= 80
+
+
+def test_bench_says_where_the_time_goes(weights, tmp_path, capsys):
+    figures = tmp_path / "bench.json"
+    photo = tmp_path / "photo.png"
+    Image.fromarray(np.zeros((90, 120, 3), np.uint8)).save(photo)
+    given = ["--image", str(photo), "--people", "2", "--repeat", "1", "--json", str(figures)]
+    assert main(["bench", "--model", str(weights["dense"]), *given]) == 0
+    assert "forward" in capsys.readouterr().out
+    content = json.loads(figures.read_text())
+    stages = ["read", "detect", "crop", "forward", "decode", "draw", "write"]
+    assert list(content["milliseconds"]) == stages
+    assert content["people"] == 2
+    assert main(["bench", "--people", "0"]) == 2
