@@ -2,6 +2,7 @@
 """Depth errors and alignments against their definitions and cases with known answers."""
 
 import math
+from functools import partial
 from typing import Any, get_args
 
 import numpy as np
@@ -160,7 +161,7 @@ def test_merging_and_order_change_nothing(seed: int) -> None:
     rng = np.random.default_rng(seed)
     scenes = [scene(rng) for _ in range(7)]
     for average in AVERAGES:
-        check_merging(lambda average=average: DepthMetrics(average=average), scenes)
+        check_merging(partial(DepthMetrics, average=average), scenes)
 
 
 def test_wrong_input_is_refused() -> None:

@@ -178,7 +178,7 @@ def test_nobody_gives_nan_without_a_warning() -> None:
 @given(seed=st.integers(0, 2**32 - 1))
 def test_merging_and_order_change_nothing(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    images = random_people(rng, 9, 5)
+    images = random_people(rng, 6, 5)
     groups = {"a": [0, 1], "all": range(5)}
     check_merging(lambda: KeypointAP(COCO_SIGMAS[:5], groups=groups), images)
 

@@ -2,6 +2,7 @@
 """Angles between normals on cases with known answers."""
 
 import math
+from functools import partial
 from typing import Any, get_args
 
 import numpy as np
@@ -125,7 +126,9 @@ def test_merging_and_order_change_nothing(seed: int) -> None:
     rng = np.random.default_rng(seed)
     maps = [random_normals(rng) for _ in range(7)]
     for average in AVERAGES:
-        check_merging(lambda average=average: NormalMetrics(average=average), maps)
+        # The published median has the same code and a smaller histogram to copy.
+        make = partial(NormalMetrics, average=average, median="published")
+        check_merging(make, maps)
 
 
 @given(seed=st.integers(0, 2**32 - 1))

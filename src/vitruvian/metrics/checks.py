@@ -30,10 +30,7 @@ def shaped(
     array = np.asarray(values, np.float64)
     if not array.size:
         array = array.reshape(0, *shape[1:])
-    fits = array.ndim == len(shape) and all(
-        want in (-1, got) for want, got in zip(shape, array.shape, strict=True)
-    )
-    if not fits:
+    if array.shape[1:] != shape[1:] or array.ndim == 0 or shape[0] not in (-1, len(array)):
         wanted = ", ".join("any" if n == -1 else str(n) for n in shape)
         raise InputError(f"{name} has the shape {array.shape}; wanted ({wanted})")
     if finite and not np.isfinite(array).all():
