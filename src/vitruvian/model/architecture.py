@@ -67,9 +67,10 @@ def network_config(
     fields: dict[str, Any] = {"dim": identity.dim, "depth": identity.depth, "mlp_hidden": hidden}
     fields["heads"] = _heads(identity, s, heads, where)
     if first:
-        table = s.get("pos_embed", ())
-        count = table[1] if len(table) == 3 else None
-        fields["class_token"] = "class_token" in s or (identity.task is None and count == 4097)
+        tables = (identity.shapes.get(f"{part}.pos_embed", ()) for part in ("backbone", "decoder"))
+        count = vote([t[1] for t in tables if len(t) == 3], default=0) or None
+        pretraining = identity.layout.decoder or (identity.task is None and count == 4097)
+        fields["class_token"] = "class_token" in s or pretraining
         fields["grid"] = _grid(identity, count, fields["class_token"], grid, where)
         if rotary_dtype is not None:
             raise WeightsError(

@@ -18,7 +18,7 @@ from vitruvian.model.sizes import SIZES
 
 _BLOCKS: Mapping[Dialect, re.Pattern[str]] = {
     "sapiens": re.compile(r"(backbone\.)?layers\.\d+\.(?:ln\d|attn|ffn)\."),
-    "sapiens2": re.compile(r"(backbone\.)?(?:tokenizer\.)?blocks\.\d+\.(?:ln\d|attn|ffn)\."),
+    "sapiens2": re.compile(r"(backbone\.)?(?:tokenizer\.)?blocks\.\d+\.(?:ln\d|attn\.w|ffn)"),
     "transformers": re.compile(r"(model\.)?model\.layer\.\d+\."),
 }
 _LAST = {
@@ -111,6 +111,11 @@ def identify(
     counts = {d: sum(bool(p.match(n)) for n in shapes) for d, p in _BLOCKS.items()}
     dialect = max(_BLOCKS, key=lambda d: counts[d])
     if not counts[dialect]:
+        if any(".mlp.fc1." in n for n in shapes):
+            raise WeightsError(
+                f"{where}: tensors of vitruvian without their card · wanted the metadata entry "
+                "'vitruvian' too · keep the metadata when you copy tensors"
+            )
         some = ", ".join(sorted(shapes)[:3]) or "none"
         raise WeightsError(
             f"{where}: {len(shapes)} tensors with names of no known network ({some}) · wanted a "

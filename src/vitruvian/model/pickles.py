@@ -11,6 +11,7 @@ lie, not the numbers.
 
 import io
 import pickle
+import pickletools
 from collections import OrderedDict
 from typing import Any, NamedTuple, NoReturn
 
@@ -174,6 +175,7 @@ def unpickle(data: bytes, where: str) -> Unpickled:
     """
     reader = _Unpickler(data)
     try:
+        _check_opcodes(data)
         root = reader.load()
     except MemoryError:
         raise
@@ -183,6 +185,14 @@ def unpickle(data: bytes, where: str) -> Unpickled:
             "PyTorch checkpoint · download the file again"
         ) from error
     return Unpickled(root, tuple(sorted(reader.dropped)))
+
+
+def _check_opcodes(data: bytes) -> None:
+    """Refuse what no checkpoint holds: memo numbers that would fill memory, extension codes."""
+    for opcode, argument, _ in pickletools.genops(data):
+        memo = opcode.name in ("PUT", "BINPUT", "LONG_BINPUT")
+        if (memo and argument and argument > len(data)) or opcode.name.startswith("EXT"):
+            raise pickle.UnpicklingError(f"opcode {opcode.name} {argument}")
 
 
 def _sizes(values: object) -> tuple[int, ...]:

@@ -244,11 +244,16 @@ def _mapping_of(path: Path, root: Any) -> tuple[dict[str, PickledTensor], str | 
             f"{path}: its pickle holds {type(root).__name__} · wanted a mapping of names to "
             "tensors, alone or under state_dict, model or teacher"
         )
-    tensors = {k: v for k, v in root.items() if isinstance(v, PickledTensor)}
-    odd = [str(k) for k, v in root.items() if not isinstance(v, PickledTensor)]
-    if odd or not all(isinstance(k, str) for k in tensors):
+    tensors: dict[str, PickledTensor] = {}
+    odd: list[str] = []
+    for name, value in root.items():
+        if isinstance(name, str) and isinstance(value, PickledTensor):
+            tensors[name] = value
+        else:
+            odd.append(str(name))
+    if odd:
         raise WeightsError(
-            f"{path}: {len(odd)} of {len(root)} entries are no plain tensors "
+            f"{path}: {len(odd)} of {len(root)} entries are no plain tensors with a name "
             f"({', '.join(odd[:3])}) · wanted a mapping of names to tensors"
         )
     return tensors, container

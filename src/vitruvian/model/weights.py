@@ -25,7 +25,7 @@ from vitruvian.model.catalogue import catalogue, entry_of, find
 from vitruvian.model.identify import Identity, identify
 from vitruvian.model.mae import MAE, Decoder, MAEConfig
 from vitruvian.model.names import Piece, Shape, ignored, published_pieces
-from vitruvian.model.network import Network, NetworkConfig
+from vitruvian.model.network import Network
 from vitruvian.model.storage import (
     DTYPES,
     TensorFile,
@@ -243,9 +243,9 @@ def open_weights(
     if record is not None and record.patch_padding is not None and "patch_padding" not in hints:
         hints["patch_padding"] = record.patch_padding
     config = network_config(identity, where=where, **hints)
-    shapes = _shapes(
-        config, decoder_config(identity, where=where, decoder_heads=decoder_heads or 1)
-    )
+    network = _build(lambda: Network(config))
+    drawn = decoder_config(identity, where=where, decoder_heads=decoder_heads or 1)
+    shapes = _shapes(network, drawn)
     pieces = published_pieces(identity.layout, shapes)
     kept = [n for n in file.records if not ignored(identity.layout, n)]
     _compare(file, kept, pieces, shapes, f"{where}: this is {identity.sentence}, but")
