@@ -1,0 +1,383 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exact geometry per pixel: what the ray through each pixel's centre meets first.
+
+All labels come from here and belong to the pixel centre; nothing is ever averaged. Depth is solved
+in float64 on the triangle that was met, so it is as exact as the mesh. Normals are interpolated
+between vertices (smooth shading) and face the viewer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitruvian.camera import Camera
+from vitruvian.errors import InputError
+from vitruvian.synth.intersect import Engine, Intersector, make_intersector
+from vitruvian.synth.mesh import Mesh
+from vitruvian.synth.surfaces import Places
+
+BLOCK = 1 << 14
+"""Places worked on at once: their temporaries stay in a core's cache."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Geometry:
+    """The meshes of a scene gathered for rays; built once, seen by many cameras.
+
+    Attributes:
+        centre: (3,) float64 world position that all other positions are relative to, so that
+            float32 is exact enough wherever people stand.
+        vertices: (V, 3) float32 relative positions.
+        attributes: (V, 8) float32 normal, canonical position, texture coordinates.
+        faces: (F, 3) int32.
+        planes: (F, 4) float64 unit normal n and offset d of each face: n · x = d.
+        labels: (F,) uint8 "parts29".
+        surfaces: (F,) int16 index into the scene's surfaces.
+        instances: (F,) uint8 person, 0 for nobody.
+        spans: (M, 2, 3) float64 lowest and highest relative corner of each mesh.
+        uv_scale: texture coordinate per metre, typical of each surface index.
+        intersector: answers rays in relative positions.
+    """
+
+    centre: NDArray[np.float64]
+    vertices: NDArray[np.float32]
+    attributes: NDArray[np.float32]
+    faces: NDArray[np.int32]
+    planes: NDArray[np.float64]
+    labels: NDArray[np.uint8]
+    surfaces: NDArray[np.int16]
+    instances: NDArray[np.uint8]
+    spans: NDArray[np.float64]
+    uv_scale: NDArray[np.float32]
+    intersector: Intersector
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Hits:
+    """What N rays met, one contiguous row per coordinate; positions relative, axes of the world.
+
+    Attributes:
+        ray: (N,) int64 which ray of those cast, ascending.
+        face: (N,) int32.
+        weights: (3, N) float32 of the face's corners.
+        depth: (N,) float32 camera z, metres.
+        position: (3, N) float32.
+        view: (3, N) float32 unit direction from the camera.
+        normal: (3, N) float32 unit, smooth, facing the viewer.
+        plane: (3, N) float32 unit normal of the face itself, facing the viewer.
+        label: (N,) uint8.
+        surface: (N,) int16.
+        instance: (N,) uint8.
+    """
+
+    ray: NDArray[np.int64]
+    face: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    depth: NDArray[np.float32]
+    position: NDArray[np.float32]
+    view: NDArray[np.float32]
+    normal: NDArray[np.float32]
+    plane: NDArray[np.float32]
+    label: NDArray[np.uint8]
+    surface: NDArray[np.int16]
+    instance: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.ray)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GBuffer:
+    """What a camera sees, pixel by pixel.
+
+    Attributes:
+        camera: the camera.
+        window: (x0, y0, x1, y1) the pixels that rays were cast through, x1 and y1 excluded;
+            nothing is outside.
+        hits: what they met; ``ray`` counts pixels of the whole picture, row by row.
+    """
+
+    camera: Camera
+    window: tuple[int, int, int, int]
+    hits: Hits
+
+    def raster(self, values: NDArray, fill: float = 0) -> NDArray:
+        """Lay values (N,) or (C, N) of the hits on the picture: (H, W) or (H, W, C)."""
+        height, width = self.camera.size
+        channels = values.shape[:-1]
+        result = np.full((height * width, *channels), fill, values.dtype)
+        result[self.hits.ray] = values.T
+        return result.reshape(height, width, *channels)
+
+    def depth(self) -> NDArray[np.float32]:
+        """(H, W) metric depth z, 0 where nothing is."""
+        return self.raster(self.hits.depth)
+
+    def normals(self) -> NDArray[np.float32]:
+        """(H, W, 3) unit normals in camera space facing the viewer, 0 where nothing is."""
+        turned = self.camera.rotation.astype(np.float32) @ self.hits.normal
+        return self.raster(turned)
+
+    def labels(self) -> NDArray[np.uint8]:
+        """(H, W) "parts29" labels, 0 where nothing is."""
+        return self.raster(self.hits.label)
+
+    def instances(self) -> NDArray[np.uint8]:
+        """(H, W) person numbers, 0 where nobody is."""
+        return self.raster(self.hits.instance)
+
+
+def gather(
+    meshes: Sequence[Mesh], *, engine: Engine | None = None, device: str = "cpu"
+) -> Geometry:
+    """Gather meshes for rays.
+
+    Raises:
+        InputError: for no faces at all, vertices that are not finite, or an instance above 255.
+    """
+    if not sum(len(mesh.faces) for mesh in meshes):
+        raise InputError("a scene needs at least one mesh with a face")
+    if max(mesh.instance for mesh in meshes) > 255:
+        raise InputError("people of a scene are numbered from 1 to 255 at most")
+    world = [np.asarray(mesh.vertices, np.float64) for mesh in meshes]
+    if not all(np.isfinite(part).all() for part in world):
+        raise InputError("mesh vertices need to be finite")
+    used = [part for part in world if len(part)]
+    corners = np.array([[part.min(axis=0), part.max(axis=0)] for part in used])
+    centre = (corners[:, 0].min(axis=0) + corners[:, 1].max(axis=0)) / 2
+    vertices = np.concatenate([part - centre for part in world]).astype(np.float32)
+    starts = np.cumsum([0, *(len(part) for part in world)])[:-1]
+    faces = np.concatenate(
+        [mesh.faces + np.int32(start) for mesh, start in zip(meshes, starts, strict=True)]
+    )
+    attributes = np.zeros((len(vertices), 8), np.float32)
+    for mesh, start in zip(meshes, starts, strict=True):
+        rows = attributes[start : start + len(mesh.vertices)]
+        rows[:, :3], rows[:, 3:6] = mesh.normals, mesh.canonical
+        if mesh.uv is not None:
+            rows[:, 6:] = mesh.uv
+    surfaces = np.concatenate([mesh.surfaces for mesh in meshes])
+    return Geometry(
+        centre=centre,
+        vertices=vertices,
+        attributes=attributes,
+        faces=faces,
+        planes=_planes(vertices, faces),
+        labels=np.concatenate([mesh.labels for mesh in meshes]),
+        surfaces=surfaces,
+        instances=np.concatenate(
+            [np.full(len(mesh.faces), mesh.instance, np.uint8) for mesh in meshes]
+        ),
+        spans=corners - centre,
+        uv_scale=_uv_scale(vertices, attributes, faces, surfaces),
+        intersector=make_intersector(vertices, faces, engine=engine, device=device),
+    )
+
+
+def trace(geometry: Geometry, camera: Camera) -> GBuffer:
+    """Cast a ray through the centre of every pixel that may see something."""
+    x0, y0, x1, y1 = window = _window(geometry, camera)
+    y, x = np.mgrid[y0:y1, x0:x1]
+    hits = cast(geometry, camera, np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float64))
+    width = x1 - x0
+    pixel = (hits.ray // max(width, 1) + y0) * camera.size[1] + hits.ray % max(width, 1) + x0
+    return GBuffer(camera=camera, window=window, hits=replace(hits, ray=pixel))
+
+
+def cast(geometry: Geometry, camera: Camera, xy: NDArray[np.float64]) -> Hits:
+    """Cast rays through picture positions (N, 2); ``ray`` of the result counts them."""
+    directions = camera.rays(xy) @ camera.rotation  # camera z of each is 1
+    eye = camera.centre - geometry.centre
+    nearest = geometry.intersector.nearest(eye.astype(np.float32), directions.astype(np.float32))
+    ray = np.flatnonzero(nearest.face >= 0)
+    hits = _allocated(ray, nearest.face[ray])
+    for start in range(0, len(ray), BLOCK):
+        part = slice(start, start + BLOCK)
+        chosen = ray[part]
+        way = np.ascontiguousarray(directions[chosen].T)
+        u, v = nearest.u[chosen], nearest.v[chosen]
+        _fill(geometry, hits, part, eye, way, u, v, nearest.distance[chosen])
+    return hits
+
+
+def interpolate(
+    geometry: Geometry, hits: Hits, part: slice | NDArray[np.integer], first: int, last: int
+) -> NDArray[np.float32]:
+    """Return (last - first, n) vertex attributes ``first`` … ``last`` at some of the hits."""
+    corners = geometry.faces[hits.face[part]]
+    rows = geometry.attributes[:, first:last]
+    weights = hits.weights[:, part]
+    total = np.ascontiguousarray(rows[corners[:, 0]].T) * weights[0]
+    for corner in (1, 2):
+        total += rows[corners[:, corner]].T * weights[corner]
+    return total
+
+
+def places(
+    geometry: Geometry, hits: Hits, part: NDArray[np.integer], surface: int, camera: Camera
+) -> Places:
+    """Return what a surface's appearance depends on, at some hits of that surface."""
+    corners = [geometry.attributes.take(row, axis=0) for row in geometry.faces[hits.face[part]].T]
+    weights = hits.weights[:, part]
+    total = np.zeros((5, len(part)), np.float32)
+    for corner, weight in zip(corners, weights, strict=True):
+        total += corner[:, 3:8].T * weight
+    rest = [corner[:, 3:6].T for corner in corners]
+    facing = _cross(rest[1] - rest[0], rest[2] - rest[0])
+    facing /= np.maximum(np.sqrt((facing * facing).sum(axis=0)), np.float32(1e-20))
+    footprint = float(np.median(hits.depth[part])) / focal(camera)
+    return Places(
+        canonical=total[:3],
+        facing=facing,
+        uv=total[3:],
+        footprint=footprint,
+        uv_footprint=footprint * float(geometry.uv_scale[surface]),
+    )
+
+
+def strands(geometry: Geometry, hits: Hits, part: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Return (3, n) unit directions in which v grows on some hits: along the strands of hair."""
+    index = geometry.faces[hits.face[part]].T
+    vertices = [geometry.vertices.take(row, axis=0).T for row in index]
+    edge1, edge2 = vertices[1] - vertices[0], vertices[2] - vertices[0]
+    u, v = (np.stack([geometry.attributes[row, axis] for row in index]) for axis in (6, 7))
+    # gradient of the position along v at constant u, up to its length
+    along = edge2 * (u[1] - u[0]) - edge1 * (u[2] - u[0])
+    sign = (u[1] - u[0]) * (v[2] - v[0]) - (u[2] - u[0]) * (v[1] - v[0])
+    along *= np.where(sign < 0, np.float32(-1), np.float32(1))
+    length = np.sqrt((along * along).sum(axis=0))
+    return along / np.maximum(length, np.float32(1e-20))
+
+
+def focal(camera: Camera) -> float:
+    """Return the mean focal length in pixels."""
+    return float(np.sqrt(abs(np.linalg.det(camera.matrix[:2, :2]))))
+
+
+def _fill(
+    geometry: Geometry,
+    hits: Hits,
+    part: slice,
+    eye: NDArray[np.float64],
+    way: NDArray[np.float64],
+    u: NDArray[np.float32],
+    v: NDArray[np.float32],
+    distance: NDArray[np.float32],
+) -> None:
+    """Compute one block of hits."""
+    face = hits.face[part]
+    nx, ny, nz, offset = geometry.planes.take(face, axis=0).T
+    toward = nx * way[0] + ny * way[1] + nz * way[2]
+    ahead = offset - (nx * eye[0] + ny * eye[1] + nz * eye[2])
+    edge_on = np.abs(toward) < 1e-9
+    depth = ahead / np.where(edge_on, 1, toward)
+    # the engine's answer stands where the plane is seen edge-on and cannot be solved
+    wrong = edge_on | (np.abs(depth - distance) > 1e-3 * distance)
+    depth = np.where(wrong, distance, depth)
+    hits.depth[part] = depth
+    for axis in range(3):
+        hits.position[axis, part] = eye[axis] + way[axis] * depth
+    view = way.astype(np.float32)
+    view /= np.sqrt((view * view).sum(axis=0))
+    hits.view[:, part] = view
+    hits.weights[0, part], hits.weights[1, part], hits.weights[2, part] = 1 - u - v, u, v
+    plane = np.stack([nx, ny, nz]).astype(np.float32)
+    plane *= np.where(toward > 0, np.float32(-1), np.float32(1))
+    hits.plane[:, part] = plane
+    hits.normal[:, part] = _facing(interpolate(geometry, hits, part, 0, 3), plane, view)
+    hits.label[part] = geometry.labels[face]
+    hits.surface[part] = geometry.surfaces[face]
+    hits.instance[part] = geometry.instances[face]
+
+
+def _facing(normal: NDArray, plane: NDArray, view: NDArray) -> NDArray:
+    """Return unit normals turned to the side of the face that is seen, and towards the viewer.
+
+    Near silhouettes an interpolated normal may point away although its face does not: its part
+    along the ray is removed.
+    """
+    normal *= np.where((normal * plane).sum(axis=0) < 0, np.float32(-1), np.float32(1))
+    length = np.sqrt((normal * normal).sum(axis=0))
+    normal = np.where(length > 1e-6, normal, plane)
+    normal /= np.where(length > 1e-6, length, 1)
+    away = np.maximum((normal * view).sum(axis=0) + np.float32(0.01), 0)
+    normal -= view * away
+    normal /= np.sqrt((normal * normal).sum(axis=0))
+    return normal
+
+
+def _allocated(ray: NDArray[np.int64], face: NDArray[np.int32]) -> Hits:
+    count = len(ray)
+    vector = [np.empty((3, count), np.float32) for _ in range(5)]
+    return Hits(
+        ray=ray,
+        face=face,
+        weights=vector[0],
+        depth=np.empty(count, np.float32),
+        position=vector[1],
+        view=vector[2],
+        normal=vector[3],
+        plane=vector[4],
+        label=np.empty(count, np.uint8),
+        surface=np.empty(count, np.int16),
+        instance=np.empty(count, np.uint8),
+    )
+
+
+def _cross(a: NDArray, b: NDArray) -> NDArray:
+    return np.stack(
+        [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
+    )
+
+
+def _planes(vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return (F, 4) unit normal and offset of each face; zero normals for faces without area."""
+    planes = np.empty((len(faces), 4))
+    for start in range(0, len(faces), BLOCK):
+        part = slice(start, start + BLOCK)
+        first, second, third = (
+            vertices.take(row, axis=0).T.astype(np.float64) for row in faces[part].T
+        )
+        normal = _cross(second - first, third - first)
+        length = np.sqrt((normal * normal).sum(axis=0))
+        normal /= np.where(length > 0, length, 1)
+        planes[part, :3] = normal.T
+        planes[part, 3] = (normal * first).sum(axis=0)
+    return planes
+
+
+def _uv_scale(
+    vertices: NDArray[np.float32],
+    attributes: NDArray[np.float32],
+    faces: NDArray[np.int32],
+    surfaces: NDArray[np.int16],
+) -> NDArray[np.float32]:
+    """Return the median over each surface's faces of √(area in texture space / area)."""
+    scale = np.zeros(int(surfaces.max()) + 1, np.float32)
+    for surface in np.unique(surfaces):
+        which = np.flatnonzero(surfaces == surface)
+        some = faces[which[:: max(len(which) // 500, 1)]].T
+        corners = [vertices[row].T for row in some]
+        uv = [attributes[row, 6:8].T for row in some]
+        area = np.linalg.norm(_cross(corners[1] - corners[0], corners[2] - corners[0]), axis=0)
+        e1, e2 = uv[1] - uv[0], uv[2] - uv[0]
+        flat = np.abs(e1[0] * e2[1] - e1[1] * e2[0])
+        scale[surface] = np.median(np.sqrt(flat / np.maximum(area, 1e-20)))
+    return scale
+
+
+def _window(geometry: Geometry, camera: Camera) -> tuple[int, int, int, int]:
+    """Return the pixels around the projected boxes of all meshes, or all if one is too near."""
+    height, width = camera.size
+    whole = (0, 0, width, height)
+    low, high = geometry.spans[:, 0], geometry.spans[:, 1]
+    corner = np.array([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)], np.float64)
+    points = low[:, None] + (high - low)[:, None] * corner
+    xy, depth = camera.project(points.reshape(-1, 3) + geometry.centre)
+    if len(camera.distortion) or (depth < 0.02).any():
+        return whole
+    x0, y0 = np.floor(xy.min(axis=0)).clip(0, (width, height)).astype(int)
+    x1, y1 = (np.ceil(xy.max(axis=0)) + 1).clip(0, (width, height)).astype(int)
+    return (int(x0), int(y0), int(x1), int(y1)) if x1 > x0 and y1 > y0 else (0, 0, 0, 0)
