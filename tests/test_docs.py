@@ -7,6 +7,8 @@ import importlib
 import io
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -59,6 +61,16 @@ def test_python_snippets(
         if getattr(value, "__name__", "").startswith("vitruvian"):
             for attribute in re.findall(rf"\b{name}\.(\w+)", code):
                 assert hasattr(value, attribute), f"{name}.{attribute} does not exist"
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=page_id)
+def test_examples(example: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(example), "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "out").glob("*.jpg")), "an example leaves something to look at"
 
 
 def test_doctests() -> None:

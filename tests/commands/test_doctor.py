@@ -138,10 +138,9 @@ def test_unknown_model_is_bad(capsys: pytest.CaptureFixture[str]) -> None:
 
 def write_model(path: Path, *tasks: str) -> Path:
     """Write a self-describing file with random weights and a head per task."""
-    from safetensors.torch import save_file
-
     from vitruvian.model import SIZES, DenseHeadConfig, Network, NetworkConfig
-    from vitruvian.model.card import KEY, Card, TaskCard
+    from vitruvian.model.card import Card, TaskCard
+    from vitruvian.model.weights import save
 
     outputs = {"pose": 17, "parts": 28, "normals": 3}
     words = {"pose": "coco17", "parts": "parts28", "normals": None}
@@ -160,7 +159,7 @@ def write_model(path: Path, *tasks: str) -> Path:
         licence="Apache-2.0",
         commercial="yes",
     )
-    save_file(Network(config).state_dict(), path, {"format": "pt", KEY: card.to_json()})
+    save(path, Network(config), card)
     return path
 
 
