@@ -213,18 +213,22 @@ class Raster:
 
     def placed(self, size: Size) -> "Raster":
         """Return the map laid on a picture of ``size`` (invalid, or background, elsewhere)."""
-        height, width = size
-        (x, y), (h, w) = self.origin, self.size
-        x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
         background = 0 if self.vocabulary is None else self.vocabulary.background or 0
         fill = background if self.law == "label" else 0
-        values = np.full((height, width, *self.values.shape[2:]), fill, dtype=self.values.dtype)
+        values = np.full((*size, *self.values.shape[2:]), fill, dtype=self.values.dtype)
         valid = np.zeros(size, dtype=np.bool_)
-        if x1 > x0 and y1 > y0:
-            inner = np.s_[y0 - y : y1 - y, x0 - x : x1 - x]
-            values[y0:y1, x0:x1] = self.values[inner]
-            valid[y0:y1, x0:x1] = True if self.valid is None else self.valid[inner]
+        inner, outer = self.overlap(size)
+        values[outer] = self.values[inner]
+        valid[outer] = True if self.valid is None else self.valid[inner]
         return replace(self, values=values, valid=valid, origin=(0, 0))
+
+    def overlap(self, size: Size) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+        """Return which of its pixels, and which of a picture of ``size``, lie on each other."""
+        (x, y), (h, w) = self.origin, self.size
+        x0, y0 = max(x, 0), max(y, 0)
+        x1, y1 = max(x0, min(x + w, size[1])), max(y0, min(y + h, size[0]))
+        inner = (slice(y0 - y, y1 - y), slice(x0 - x, x1 - x))
+        return inner, (slice(y0, y1), slice(x0, x1))
 
 
 Annotation = Points | Raster
@@ -368,20 +372,19 @@ def composite(people: Sequence[Person], name: str, size: Size) -> Raster | None:
     Larger people first, so that smaller ones stay whole; background labels never cover a part.
     Returns ``None`` when nobody has that raster.
     """
-    area = [float(np.prod(person.box[2:] - person.box[:2])) for person in people]
-    order = sorted(range(len(people)), key=lambda index: -area[index])
-    result: Raster | None = None
-    for person in (people[index] for index in order):
-        if name not in person.annotations:
-            continue
-        layer = person.raster(name).placed(size)
-        if result is None:
-            result = layer
-            continue
-        cover = layer.mask
+    layers = [person for person in people if name in person.annotations]
+    layers.sort(key=lambda person: -float(np.prod(person.box[2:] - person.box[:2])))
+    if not layers:
+        return None
+    result = layers[0].raster(name).placed(size)
+    values, valid = result.values.copy(), result.mask.copy()
+    for person in layers[1:]:
+        layer = person.raster(name)
+        inner, outer = layer.overlap(size)
+        cover = layer.mask[inner]
         if layer.vocabulary is not None:
-            cover = cover & ((layer.values != layer.vocabulary.background) | ~result.mask)
-        where = cover if layer.values.ndim == 2 else cover[..., None]
-        values = np.where(where, layer.values, result.values)
-        result = replace(result, values=values, valid=result.mask | cover)
-    return result
+            background = layer.values[inner] == layer.vocabulary.background
+            cover = cover & ~(background & valid[outer])
+        values[outer][cover] = layer.values[inner][cover]
+        valid[outer] |= cover
+    return replace(result, values=values, valid=valid)

@@ -305,10 +305,7 @@ class Predictor:
     def _forward(
         self, model: Model, tasks: dict[str, Task], windows: NDArray[np.uint8]
     ) -> dict[str, Tensor]:
-        pixels = torch.from_numpy(windows).to(self.device).movedim(-1, 1).float()
-        mean = torch.tensor(model.mean, device=self.device).view(3, 1, 1)
-        std = torch.tensor(model.std, device=self.device).view(3, 1, 1)
-        pixels = ((pixels - mean) / std).to(self.dtype)
+        pixels = self._normalised(model, windows).to(self.dtype)
         direct = model.network(pixels)
         outputs = {name: direct[name].float() for name in tasks}
         if self.flip:
@@ -316,6 +313,15 @@ class Predictor:
             for name, task in tasks.items():
                 outputs[name] = (outputs[name] + task.unmirror(mirrored[name].float())) / 2
         return outputs
+
+    def _normalised(self, model: Model, windows: NDArray[np.uint8]) -> Tensor:
+        """Return (B, 3, H, W) float32; accelerators are sent bytes and normalise themselves."""
+        if self.device.type == "cpu":
+            planes = [images.to_planes(window, model.mean, model.std) for window in windows]
+            return torch.from_numpy(np.stack(planes))
+        pixels = torch.from_numpy(windows).to(self.device).movedim(-1, 1).float()
+        mean = torch.tensor(model.mean, device=self.device).view(3, 1, 1)
+        return (pixels - mean) / torch.tensor(model.std, device=self.device).view(3, 1, 1)
 
     def _masked(self, person: Person) -> Person:
         """Mark depth and normals off the person invalid, where parts are known."""
