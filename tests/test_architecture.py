@@ -84,7 +84,13 @@ ARROWS = {
 
 # Who may know a heavy or optional package at all, and whether only inside a function.
 TORCH = "model tasks predict data train recipes evaluate export bench curate synth capture commands"
-EXTRAS = {"transformers": "detect", "OpenEXR": "exr", "scipy": "synth"}
+EXTRAS = {
+    "transformers": "detect",
+    "OpenEXR": "exr",
+    "scipy": "synth",
+    "trimesh": "synth",
+    "embreex": "synth",
+}
 # import name → distribution name where they differ
 DISTRIBUTIONS = {"cv2": "opencv-python-headless", "PIL": "pillow"}
 
