@@ -26,12 +26,13 @@ from published_files import (
 )
 from safetensors.torch import save_file
 
-from vitruvian.errors import InputError, UnknownNameError, WeightsError
+from vitruvian.errors import UnknownNameError, WeightsError
 from vitruvian.model.card import Card
 from vitruvian.model.network import Network
+from vitruvian.model.opening import open_weights
 from vitruvian.model.published import published_network
 from vitruvian.model.sizes import SIZES
-from vitruvian.model.weights import convert, load, load_mae, load_network, open_weights
+from vitruvian.model.weights import load, load_mae, load_network
 
 OURS = {"seg": "parts", "seg28": "parts", "normal": "normals"}
 PADDING = {"pose": 2, "seg": 0, "depth": 0, "normal": 2}
@@ -268,7 +269,7 @@ def test_any_missing_or_misshapen_tensor_is_named(name: str, tmp_path: Path) -> 
     """Published widths vote against one wrong tensor; here, widths are known by votes alone."""
     shapes = {n: tuple(t.shape) for n, t in tiny(name)[1].items()}
     path = tmp_path / "w.safetensors"
-    for key in shapes:
+    for key in list(shapes)[:: 2 if name == "mae" else 1]:
         with pytest.raises(WeightsError) as caught:
             open_weights(write_hollow(path, {n: s for n, s in shapes.items() if n != key}), heads=4)
         assert f"1 missing ({key})" in str(caught.value)
@@ -348,7 +349,6 @@ def test_hints_that_contradict_the_file(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     write_hollow(path, sapiens("pose17", "0.3b"))
     for hints, says in (
-        ({"rotary_dtype": "float32"}, "learned positions"),
         ({"grid": (64, 64)}, "4096 patches"),
         ({"heads": 7}, "divisor"),
     ):
@@ -516,132 +516,6 @@ def test_load_mae_needs_a_decoder(tmp_path: Path) -> None:
     torch.save({"state_dict": tiny("mae")[1]}, tmp_path / "w.pth")
     with pytest.raises(WeightsError, match="decoder_heads="):
         load_mae(tmp_path / "w.pth", heads=4)
-
-
-# ------------------------------------------------------------------------------- conversion
-
-
-@pytest.mark.parametrize("name", ["pose", "seg", "depth", "normal"])
-def test_converted_files_say_everything_and_give_the_same_numbers(
-    name: str, tmp_path: Path
-) -> None:
-    arrays, weights = tiny(name)
-    torch.save({"meta": {}, "state_dict": weights}, tmp_path / "w.pth")
-    hints: dict[str, Any] = {"heads": 4, "patch_padding": PADDING[name]}
-    written = convert(tmp_path / "w.pth", tmp_path / "out.safetensors", **hints)
-    network, card = load(tmp_path / "out.safetensors")
-    assert card == written
-    assert card.source is not None
-    assert card.source.file == "w.pth"
-    assert len(card.source.sha256 or "") == 64
-    original = load_network(tmp_path / "w.pth", **hints)
-    assert network.config == original.config
-    with torch.inference_mode():
-        (ours,), (theirs,) = network(arrays["image"]).values(), original(arrays["image"]).values()
-    assert torch.equal(ours, theirs)
-
-
-@pytest.mark.parametrize("task", ["pose", "pointmap", "albedo", "matting"])
-def test_converting_the_second_generation(task: str, tmp_path: Path) -> None:
-    save_file(random_weights(tiny_sapiens2(task)), tmp_path / "w.safetensors")
-    convert(tmp_path / "w.safetensors", tmp_path / "out.safetensors", rotary_dtype="float32")
-    network = load_network(tmp_path / "out.safetensors")
-    assert _same(network, load_network(tmp_path / "w.safetensors"))
-    assert network.config.backbone.rotary_dtype == "float32"
-
-
-def test_converting_pretraining_keeps_the_decoder(tmp_path: Path) -> None:
-    weights = tiny("mae")[1]
-    torch.save({"meta": {}, "state_dict": weights}, tmp_path / "w.pth")
-    with pytest.raises(WeightsError, match="decoder_heads="):
-        convert(tmp_path / "w.pth", tmp_path / "out.safetensors", heads=4)
-    card = convert(tmp_path / "w.pth", tmp_path / "out.safetensors", heads=4, decoder_heads=4)
-    assert card.decoder is not None
-    one, two = (
-        load_mae(tmp_path / "w.pth", heads=4, decoder_heads=4),
-        load_mae(tmp_path / "out.safetensors"),
-    )
-    assert one.config == two.config
-    for (name, a), b in zip(one.state_dict().items(), two.state_dict().values(), strict=True):
-        assert torch.equal(a, b), name
-    assert not load_network(tmp_path / "out.safetensors").heads
-
-
-def test_converting_to_another_dtype(tmp_path: Path) -> None:
-    weights = tiny("pose")[1]
-    save_file(weights, tmp_path / "w.safetensors")
-    convert(tmp_path / "w.safetensors", tmp_path / "b.safetensors", heads=4, dtype="bf16")
-    network = load_network(tmp_path / "b.safetensors")
-    assert {p.dtype for p in network.parameters()} == {torch.bfloat16}
-    assert _same(network, load_network(tmp_path / "w.safetensors", heads=4, dtype="bfloat16"))
-    with pytest.raises(UnknownNameError, match="dtype"):
-        load_network(tmp_path / "w.safetensors", heads=4, dtype="int4")
-
-
-def test_own_files_are_strict_too(tmp_path: Path) -> None:
-    from safetensors import safe_open
-
-    save_file(tiny("pose")[1], tmp_path / "w.safetensors")
-    out = tmp_path / "out.safetensors"
-    convert(tmp_path / "w.safetensors", out, heads=4)
-    with safe_open(out, "pt") as file:
-        tensors = {n: file.get_tensor(n) for n in file.keys()}  # noqa: SIM118 - no mapping
-        metadata = file.metadata()
-    tensors["heads.pose.extra"] = tensors.pop("heads.pose.predict.bias")
-    save_file(tensors, out, metadata=metadata)
-    with pytest.raises(WeightsError, match=r"1 missing \(heads.pose.predict.bias\), 1 left over"):
-        load(out)
-    save_file(tensors, out)
-    with pytest.raises(WeightsError, match="without their card"):
-        load(out)
-
-
-def test_own_files_say_everything_themselves(tmp_path: Path) -> None:
-    save_file(tiny("pose")[1], tmp_path / "w.safetensors")
-    out = tmp_path / "out.safetensors"
-    convert(tmp_path / "w.safetensors", out, heads=4, vocabulary="mine")
-    assert load(out)[1].tasks["pose"].vocabulary == "mine"
-    with pytest.raises(WeightsError, match="says so itself"):
-        load(out, heads=4)
-    with pytest.raises(WeightsError, match="a network for pose, not a depth model"):
-        load(out, task="depth")
-    card = convert(out, tmp_path / "again.safetensors", vocabulary="other", dtype="fp16")
-    assert card.tasks["pose"].vocabulary == "other"
-    assert card.source is not None
-    assert card.source.file == "w.safetensors"
-
-
-def _two_heads(folder: Path) -> Path:
-    """Write our own file of a backbone with two heads."""
-    from vitruvian.model.card import KEY, TaskCard
-
-    save_file(tiny("pose")[1], folder / "w.safetensors")
-    network, card = load(folder / "w.safetensors", heads=4)
-    head = network.config.heads["pose"]
-    config = replace(network.config, heads={"pose": head, "depth": replace(head, out=1)})
-    both = replace(card, network=config, tasks=dict(card.tasks) | {"depth": TaskCard()})
-    path = folder / "both.safetensors"
-    save_file(Network(config).state_dict(), path, metadata={KEY: both.to_json()})
-    return path
-
-
-def test_one_of_several_heads(tmp_path: Path) -> None:
-    path = _two_heads(tmp_path)
-    assert set(load_network(path).heads) == {"pose", "depth"}
-    network, card = load(path, task="depth")
-    assert set(network.heads) == set(card.tasks) == {"depth"}
-    assert card.network == network.config
-    convert(path, tmp_path / "one.safetensors", task="pose")
-    assert set(load_network(tmp_path / "one.safetensors").heads) == {"pose"}
-
-
-def test_where_conversion_writes(tmp_path: Path) -> None:
-    path = tmp_path / "w.safetensors"
-    save_file(tiny("pose")[1], path)
-    with pytest.raises(InputError, match="the source itself"):
-        convert(path, path, heads=4)
-    with pytest.raises(InputError, match=r"wanted \.safetensors"):
-        convert(path, tmp_path / "w.pth", heads=4)
 
 
 # ----------------------------------------------------------------------------- cost of loading

@@ -125,6 +125,7 @@ def convert(
         dtype: Precision of the numbers written; by default that of the source.
     """
     from vitruvian.model import weights
+    from vitruvian.model.opening import open_weights
 
     hints: dict[str, Any] = {
         "patch_padding": patch_padding,
@@ -134,7 +135,7 @@ def convert(
     }
     hints = {name: value for name, value in hints.items() if value is not None}
     if vocabulary is not None:
-        opened = weights.open_weights(source, task=task, **hints)
+        opened = open_weights(source, task=task, **hints)
         _check_vocabulary(source, vocabulary, opened.card)
     card = weights.convert(
         source,
@@ -188,7 +189,7 @@ def _beside(path: Path) -> Path:
 def _identified(path: str, **given: Any) -> dict[str, Any]:
     """Return what a file is; where something is missing, what can be said without it."""
     from vitruvian.model.architecture import unseen
-    from vitruvian.model.weights import glance, open_weights
+    from vitruvian.model.opening import glance, open_weights
 
     hints: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
     unknown = {}

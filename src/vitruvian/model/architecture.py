@@ -28,8 +28,8 @@ class Hints(TypedDict, total=False):
     heads: attention heads, for a first-generation shape that was not published.
     patch_padding: zeros around the normalised picture, 0 or 2 (first generation); by default what
         was published for the task.
-    rotary_dtype: precision of rotary angles (second generation); by default bfloat16, as in the
-        published code; transformers computes in float32.
+    rotary_dtype: precision of rotary angles; by default bfloat16, as in the published code of the
+        second generation (transformers computes in float32); the first has no rotary angles.
     grid: rows and columns of the position table, where it is neither 4:3 nor square; of the second
         generation, the nominal input in patches.
     """
@@ -72,11 +72,6 @@ def network_config(
         pretraining = identity.layout.decoder or (identity.task is None and count == 4097)
         fields["class_token"] = "class_token" in s or pretraining
         fields["grid"] = _grid(identity, count, fields["class_token"], grid, where)
-        if rotary_dtype is not None:
-            raise WeightsError(
-                f"{where}: rotary_dtype given for {identity.sentence} · it has learned positions · "
-                "leave it out"
-            )
     else:
         fields |= _second(identity, base, s, rotary_dtype, grid, where)
     if not first and padding:

@@ -5,6 +5,7 @@ Reading it costs no torch and no network. A file is found locally by path, by ca
 hub address ``hf:org/name[@revision]``; only ``fetch`` downloads.
 """
 
+import json
 import os
 import re
 import tomllib
@@ -191,10 +192,14 @@ def on_this_machine(name: str) -> Path | None:
         return next((path for path in cached if path), None)
     if folder.is_dir() and any(f.suffix in _WEIGHTS for f in folder.iterdir()):
         return folder
-    cached = _in_hub_cache(address.repo, "model.safetensors", address.revision)
-    if cached is None or (cached.parent / "config.json").exists():
-        return cached and cached.parent
-    return cached
+    for marker in ("model.safetensors", "source.json"):
+        found = _in_hub_cache(address.repo, marker, address.revision)
+        if found is not None and (found.parent / "config.json").exists():
+            return found.parent
+        if found is not None:
+            known = marker != "source.json"
+            return found if known else found.parent / json.loads(found.read_text())["file"]
+    return None
 
 
 def _in_hub_cache(repo: str, inside: str, revision: str | None) -> Path | None:

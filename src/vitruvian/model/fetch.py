@@ -189,14 +189,14 @@ def _hub_offer(name: str, address: HubAddress, source: str | Path | None) -> Off
         commercial="unknown",
         summary="read the page of the repository before you use it.",
         extra=tuple(n for n in ("config.json", "preprocessor_config.json") if n in names),
-        loadable=False,
     )
 
 
 def _choose(name: str, names: Iterable[str]) -> str:
-    """Pick the weights among a repository's files."""
+    """Pick the weights among the files at the top of a repository."""
+    top = sorted(n for n in names if "/" not in n)
     for suffix in _WEIGHTS:
-        found = sorted(n for n in names if n.endswith(suffix))
+        found = [n for n in top if n.endswith(suffix)]
         if "model.safetensors" in found:
             return "model.safetensors"
         if len(found) == 1:
@@ -245,6 +245,10 @@ def _ask(call: Callable[[Any], Any], repo: str) -> Any:
         raise InputError(
             f"{repo}: access must be granted · accept its terms on {_HUB}/{repo}, then run  "
             "hf auth login"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise InputError(
+            f"{repo}: no such revision · leave out @… for the newest, or look at {_HUB}/{repo}"
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise InputError(
