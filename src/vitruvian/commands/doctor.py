@@ -23,11 +23,11 @@ State = Literal["ok", "note", "bad"]
 _MARKS = {"ok": "[green]✓[/]", "note": "[yellow]![/]", "bad": "[red]✗[/]"}
 _PACKAGES = ("torch", "numpy", "opencv-python-headless", "pillow", "simplejpeg", "pyarrow")
 _MORE_PACKAGES = ("safetensors", "huggingface-hub", "tyro", "rich")
-# extra → (distribution, module, what it is for)
+# extra → (its packages, which are called like their modules; what it is for)
 _EXTRAS = {
-    "detect": ("transformers", "transformers", "finding people"),
-    "exr": ("OpenEXR", "OpenEXR", "depth and normals as EXR"),
-    "synth": ("scipy", "scipy", "rendering people"),
+    "detect": (("transformers",), "finding people"),
+    "exr": (("OpenEXR",), "depth and normals as EXR"),
+    "synth": (("scipy", "trimesh"), "rendering people"),
 }
 _OPENCV = (
     "opencv-python",
@@ -185,19 +185,21 @@ def _bfloat16_speed() -> float:
 
 
 def _extras() -> Iterator[Finding]:
-    for extra, (distribution, module, purpose) in _EXTRAS.items():
-        number = _version(distribution)
-        if number is None or find_spec(module) is None:
+    for extra, (packages, purpose) in _EXTRAS.items():
+        found = {name: _version(name) for name in packages}
+        missing = [name for name, number in found.items() if number is None]
+        if missing:
             yield Finding(
                 topic=f"extra {extra}",
                 state="note",
-                seen=f"{distribution} is not installed: no {purpose}",
+                seen=f"{', '.join(missing)} not installed: no {purpose}",
                 remedy=f"pip install 'vitruvian[{extra}]'",
             )
             continue
-        importlib.import_module(module)
-        seen = f"{distribution} {number}: {purpose}"
-        yield Finding(topic=f"extra {extra}", state="ok", seen=seen)
+        for name in packages:
+            importlib.import_module(name)
+        seen = ", ".join(f"{name} {number}" for name, number in found.items())
+        yield Finding(topic=f"extra {extra}", state="ok", seen=f"{seen}: {purpose}")
 
 
 def _torchvision() -> Iterator[Finding]:
