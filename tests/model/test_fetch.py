@@ -298,6 +298,8 @@ def test_repositories_that_do_not_do(hub: Hub) -> None:
         fetch("hf:a/many", accept=yes)
     with pytest.raises(WeightsError, match="web page"):
         fetch("hf:a/bad", accept=yes)
+    hub.repositories["a/bad"] = {"x.safetensors": GOOD}
+    assert fetch("hf:a/bad", accept=yes).path.read_bytes() == GOOD
     with pytest.raises(InputError, match="no such revision"):
         fetch("hf:a/none@gone", accept=yes)
     with pytest.raises(InputError, match="hf:organisation/name"):

@@ -126,26 +126,27 @@ def fetch(name: str, *, accept: Callable[[str], bool], mirror: str | Path | None
             f"{name}: the licence {offer.licence} was not accepted, nothing was downloaded · read "
             f"{offer.url} and answer yes, or pass --yes"
         )
-    # The folder of parts survives an interruption, so that the client can resume.
     staging = target / ".part"
     shared = address is not None and not isinstance(source, Path)
-    if isinstance(source, Path):
-        got = _copy(offer, source, staging)
-    else:
-        got = _download(offer, source, None if shared else staging)
     try:
-        sha256, verified = _verify(offer, got)
-    except WeightsError:
-        got.path.resolve().unlink()
-        got.path.unlink(missing_ok=True)
-        raise
-    if shared:
-        target = got.path.parent
-    _write_terms(target, offer, got, sha256, verified)
-    if not shared:
-        for path in (*got.extra, got.path):
-            path.replace(target / path.name)
-        shutil.rmtree(staging)
+        if isinstance(source, Path):
+            got = _copy(offer, source, staging)
+        else:
+            # The client itself resumes after a broken connection, not after the end of a process.
+            got = _download(offer, source, None if shared else staging)
+        try:
+            sha256, verified = _verify(offer, got)
+        except WeightsError:
+            got.path.resolve().unlink()
+            got.path.unlink(missing_ok=True)  # in the hub's cache, a link to the former
+            raise
+        target = got.path.parent if shared else target
+        _write_terms(target, offer, got, sha256, verified)
+        if not shared:
+            for path in (*got.extra, got.path):
+                path.replace(target / path.name)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
     path = target if "config.json" in offer.extra else target / got.path.name
     return Fetched(path=path, sha256=sha256, verified=verified, fresh=True)
 
