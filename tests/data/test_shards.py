@@ -17,7 +17,8 @@ from data_samples import plain_sample, random_sample
 from vitruvian import image
 from vitruvian.data import shards
 from vitruvian.data.reader import Shards
-from vitruvian.data.shards import ShardWriter, iterate_tar, make_key, make_uid, write_shard
+from vitruvian.data.shards import ShardWriter, make_key, make_uid, write_shard
+from vitruvian.data.tars import iterate_tar
 from vitruvian.errors import InputError
 
 

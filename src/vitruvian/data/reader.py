@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vitruvian.data.codec import decode
-from vitruvian.data.shards import finished, index_path, read_index, read_note, split_members
+from vitruvian.data.shards import finished, index_path, read_index, read_note
+from vitruvian.data.tars import split_members
 from vitruvian.errors import InputError
 from vitruvian.person import Sample
 

@@ -16,8 +16,7 @@ import hashlib
 import json
 import os
 import secrets
-import tarfile
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -27,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vitruvian.data.codec import encode, read_json_member
+from vitruvian.data.tars import BLOCK, RECORD, tar_header
 from vitruvian.errors import InputError
 from vitruvian.person import Sample
 
@@ -55,8 +55,6 @@ last member; ``members`` the places of the contents alone. ``uid`` is the first 
 SHA-256 of the picture file (or of what the writer was given). ``position`` is the sample's number
 in the source it was packed from.
 """
-_BLOCK = 512
-_RECORD = 20 * _BLOCK
 _LONGEST_KEY = 80
 
 
@@ -120,11 +118,11 @@ class _Shard:
         first = end = self.size
         places: list[dict[str, Any]] = []
         for suffix, data in members.items():
-            self._write(_header(f"{key}.{suffix}", len(data)))
+            self._write(tar_header(f"{key}.{suffix}", len(data)))
             places.append({"suffix": suffix, "offset": self.size, "length": len(data)})
             self._write(data)
             end = self.size
-            self._write(bytes(-len(data) % _BLOCK))
+            self._write(bytes(-len(data) % BLOCK))
         row = {
             "uid": uid,
             "key": key,
@@ -141,8 +139,8 @@ class _Shard:
         return key
 
     def commit(self) -> None:
-        end = bytes(2 * _BLOCK)
-        self._write(end + bytes(-(self.size + len(end)) % _RECORD))
+        end = bytes(2 * BLOCK)
+        self._write(end + bytes(-(self.size + len(end)) % RECORD))
         _sync(self._file)
         self._file.close()
         note = {
@@ -181,15 +179,6 @@ class _Shard:
 def _sync(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _header(name: str, length: int) -> bytes:
-    info = tarfile.TarInfo(name)
-    info.size, info.mode = length, 0o644
-    try:
-        return info.tobuf(tarfile.USTAR_FORMAT)
-    except ValueError as error:
-        raise InputError(f"{name!r} cannot be the name of a tar member ({error})") from error
 
 
 def index_path(tar: Path) -> Path:
@@ -286,7 +275,7 @@ class ShardWriter:
         position: int | None = None,
     ) -> str:
         """Store members made by `vitruvian.data.codec.encode`, perhaps by another process."""
-        size = sum(len(data) + 2 * _BLOCK for data in members.values())
+        size = sum(len(data) + 2 * BLOCK for data in members.values())
         full, large = self._limits
         shard = self._shard
         if shard is not None and (len(shard.rows) >= full or shard.size + size > large):
@@ -395,43 +384,3 @@ def read_note(path: Path, metadata: Mapping[bytes, bytes] | None) -> dict[str, A
             f"wanted {FORMAT!r}"
         )
     return note
-
-
-def split_members(data: bytes) -> list[tuple[str, bytes]]:
-    """Split a stretch of a tar into (member name, content) pairs.
-
-    Raises:
-        InputError: if it is not made of whole USTAR members.
-    """
-    found: list[tuple[str, bytes]] = []
-    at = 0
-    while at < len(data):
-        try:
-            info = tarfile.TarInfo.frombuf(data[at : at + _BLOCK], "utf-8", "surrogateescape")
-        except tarfile.HeaderError as error:
-            raise InputError(f"no tar member where the index has one ({error})") from error
-        start = at + _BLOCK
-        if start + info.size > len(data):
-            raise InputError(f"{info.name} is cut")
-        found.append((info.name, data[start : start + info.size]))
-        at = start + info.size + (-info.size % _BLOCK)
-    return found
-
-
-def iterate_tar(path: str | Path) -> Generator[tuple[str, int, int], None, None]:
-    """Yield (name, offset of the content, length) of a foreign tar's files, in order.
-
-    Raises:
-        InputError: if the tar is missing, no tar, or cut in the middle of a member.
-    """
-    try:
-        size = Path(path).stat().st_size
-        with tarfile.open(path, "r:") as tar:
-            for info in tar:
-                if not info.isfile():
-                    continue
-                if info.offset_data + info.size > size:
-                    raise InputError(f"{path} is truncated: {info.name} is cut: fetch it again")
-                yield info.name, info.offset_data, info.size
-    except (OSError, tarfile.TarError, EOFError) as error:
-        raise InputError(f"{path}: no intact tar ({error}): fetch or pack it again") from error
