@@ -21,6 +21,7 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 # Neither the caches nor the credentials of whoever runs the tests may change their outcome.
 _HUB = tempfile.TemporaryDirectory(prefix="vitruvian-test-hub-", ignore_cleanup_errors=True)
 os.environ["HF_HOME"] = _HUB.name
+os.environ["VITRUVIAN_WEIGHTS"] = str(Path(_HUB.name) / "weights")
 for variable in ("HF_TOKEN", "HF_ENDPOINT", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN_PATH"):
     os.environ.pop(variable, None)
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"

@@ -38,6 +38,8 @@ _ABOUT = {
     "doctor": "what works here, and what to install",
 }
 
+_RESUMES = ("predict",)  # verbs whose work done before an interruption counts
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
@@ -54,7 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the same command goes on where it stopped\n")
+        goes_on = bool(given) and given[0] in _RESUMES
+        hope = "; the same command goes on where it stopped" if goes_on else ""
+        sys.stderr.write(f"interrupted{hope}\n")
         return 130
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from vitruvian.model.mae import MAE, MAEConfig
     from vitruvian.model.network import Network, NetworkConfig
     from vitruvian.model.vit import SIZES, ViT, ViTConfig
-    from vitruvian.model.weights import load, load_network
+    from vitruvian.model.weights import load, load_mae, load_network, save
 
 __all__ = [
     "MAE",
@@ -27,7 +27,9 @@ __all__ = [
     "ViT",
     "ViTConfig",
     "load",
+    "load_mae",
     "load_network",
+    "save",
 ]
 
 _HOMES = {
@@ -35,7 +37,7 @@ _HOMES = {
     "mae": ("MAE", "MAEConfig"),
     "network": ("Network", "NetworkConfig"),
     "vit": ("SIZES", "ViT", "ViTConfig"),
-    "weights": ("load", "load_network"),
+    "weights": ("load", "load_mae", "load_network", "save"),
 }
 
 
