@@ -405,11 +405,12 @@ def test_a_picture_too_narrow_for_any_part():
 def test_parts_are_resampled_like_pillow():
     noise = np.random.default_rng(0).normal(0, 1, (150, 200, 3)).astype(np.float32)
     soft = np.clip(128 + 150 * cv2.GaussianBlur(noise, (0, 0), 2), 0, 255).astype(np.uint8)
-    for size in ((64, 64), (256, 300)):
+    soft.flags.writeable = False
+    for size, most, mean in (((64, 64), 2, 0.3), ((120, 160), 3, 0.5), ((256, 300), 3, 0.5)):
         wanted = Image.fromarray(soft).resize(size[::-1], Image.Resampling.BICUBIC)
         error = np.abs(resize_smoothly(soft, size).astype(int) - np.asarray(wanted))
-        assert error.max() <= 3
-        assert error.mean() < 0.3
+        assert error.max() <= most
+        assert error.mean() < mean
 
 
 def test_windows_for_pretraining():
