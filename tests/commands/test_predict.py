@@ -177,6 +177,7 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(
     error = capsys.readouterr().err
     assert word in error
     assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()  # so the corrected command is not held to this one
 
 
 def test_names_and_stems_never_collide(tmp_path):

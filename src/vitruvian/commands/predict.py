@@ -119,6 +119,7 @@ def predict(
             batch=batch,
             dtype=dtype,
         )
+        run.begin(settings)
         by_path = {str(photo.path): photo for photo in todo}
         found = predictor.stream(photo.path for photo in todo)
         for outcome in _with_progress(found, len(todo)):
@@ -161,6 +162,8 @@ def list_photos(paths: Sequence[str], *, leave_out: Path | None = None) -> list[
     Raises:
         InputError: for a path that does not exist, or when no photograph is found.
     """
+    if not paths:
+        raise InputError("no photographs given: name files, folders or quoted globs")
     found: dict[Path, tuple[Path, str]] = {}
     for given in paths:
         path = Path(given)
@@ -180,7 +183,7 @@ def list_photos(paths: Sequence[str], *, leave_out: Path | None = None) -> list[
             if leave_out is None or not place.is_relative_to(leave_out.resolve()):
                 found.setdefault(place, entry)
     if not found:
-        raise InputError(f"no photograph found in {', '.join(paths) or 'nothing'}")
+        raise InputError(f"no photograph found in {', '.join(paths)}")
     return _named(list(found.values()))
 
 
@@ -212,26 +215,32 @@ class _Run:
         self.memory = out / ".vitruvian"
         if out.exists() and not out.is_dir():
             raise InputError(f"{out} is a file: --out needs a folder")
-        self.memory.mkdir(parents=True, exist_ok=True)
-        marker = self.memory / "run.json"
-        if overwrite:
-            for old in self.memory.rglob("*.json"):
-                old.unlink()
-        elif marker.exists():
-            before = read_json(marker)
+        self.marker = self.memory / "run.json"
+        self.fresh = overwrite
+        if self.marker.exists() and not overwrite:
+            before = read_json(self.marker)
             changed = [key for key in settings if before.get(key) != settings[key]]
             if changed:
                 raise InputError(
                     f"{out} holds results made with other settings ({', '.join(changed)}): give "
                     "another --out, or --overwrite to start again"
                 )
-        write_json(marker, settings, indent=1)
+
+    def begin(self, settings: dict[str, Any]) -> None:
+        """Make the folder and note the settings, once everything needed is known to be there."""
+        if self.fresh:
+            for old in self.memory.rglob("*.json"):
+                old.unlink()
+            self.fresh = False
+        self.memory.mkdir(parents=True, exist_ok=True)
+        write_json(self.marker, settings, indent=1)
 
     def _record(self, photo: Photo) -> Path:
         return self.memory / "photos" / f"{photo.stem}.json"
 
     def done(self, photo: Photo) -> bool:
-        return self._record(photo).exists()
+        """Whether an earlier run, or this one, finished the photograph."""
+        return not self.fresh and self._record(photo).exists()
 
     def write(self, photo: Photo, sample: "Sample", wanted: Sequence[Any], convention: str) -> None:
         """Write a photograph's files; its record comes last and says that they are complete."""
