@@ -2,8 +2,8 @@
 """Errors a user can meet, each saying what was given, what was wanted, and the remedy.
 
     VitruvianError
-    ├── InputError            a value, file or combination the caller gave cannot work (also ValueError)
-    │   ├── UnknownNameError  a name that is not in a known list (also KeyError); suggests close ones
+    ├── InputError            a value, file or combination that cannot work (also ValueError)
+    │   ├── UnknownNameError  a name not in a known list (also KeyError); suggests close ones
     │   ├── ImageError        a picture that cannot be read
     │   └── WeightsError      a weights file that is not what was asked for
     ├── MissingExtraError     an optional dependency is not installed (also ImportError)
@@ -64,5 +64,6 @@ def unknown_name(kind: str, given: str, known: Iterable[str]) -> UnknownNameErro
 def missing_extra(package: str, extra: str, purpose: str) -> MissingExtraError:
     """Build the error for an optional ``package`` that ``purpose`` needs."""
     return MissingExtraError(
-        f"{purpose} needs the package {package!r}: install it with  pip install 'vitruvian[{extra}]'"
+        f"{purpose} needs the package {package!r}: install it with  "
+        f"pip install 'vitruvian[{extra}]'"
     )
