@@ -63,7 +63,7 @@ class Shards:
     def _prepare(self) -> None:
         self._lock = threading.Lock()
         self._tables: OrderedDict[int, _Rows] = OrderedDict()
-        self._files: OrderedDict[int, _File] = OrderedDict()
+        self._files: OrderedDict[int, PlacedFile] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave open files and the lock behind: another process makes its own."""
@@ -112,7 +112,7 @@ class Shards:
         with self._lock:
             file = self._files.get(shard)
             if file is None:
-                file = self._files[shard] = _File(self.tars[shard])
+                file = self._files[shard] = PlacedFile(self.tars[shard])
                 if len(self._files) > _OPEN_FILES:
                     # Closed by its last user: another thread may be reading from it right now.
                     self._files.popitem(last=False)
@@ -210,7 +210,7 @@ class _Rows:
         self.length = table["length"].to_numpy()
 
 
-class _File:
+class PlacedFile:
     """A file read at given places, by any number of threads."""
 
     def __init__(self, path: Path) -> None:
@@ -218,6 +218,7 @@ class _File:
         self._lock = threading.Lock()
 
     def read(self, offset: int, length: int) -> bytes:
+        """Return the bytes at a place; fewer where the file ends before."""
         if not hasattr(os, "pread"):  # Windows
             with self._lock:
                 self._file.seek(offset)
