@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vitruvian.camera import Camera
 from vitruvian.errors import InputError
-from vitruvian.synth.intersect import Engine, Intersector, make_intersector
+from vitruvian.synth.intersect import Engine, Intersector, Nearest, make_intersector
 from vitruvian.synth.mesh import Mesh
 from vitruvian.synth.surfaces import Places
 
@@ -191,15 +191,18 @@ def cast(geometry: Geometry, camera: Camera, xy: NDArray[np.float64]) -> Hits:
     directions = camera.rays(xy) @ camera.rotation  # camera z of each is 1
     eye = camera.centre - geometry.centre
     nearest = geometry.intersector.nearest(eye.astype(np.float32), directions.astype(np.float32))
-    ray = np.flatnonzero(nearest.face >= 0)
-    hits = _allocated(ray, nearest.face[ray])
-    for start in range(0, len(ray), BLOCK):
-        part = slice(start, start + BLOCK)
-        chosen = ray[part]
-        way = np.ascontiguousarray(directions[chosen].T)
-        u, v = nearest.u[chosen], nearest.v[chosen]
-        _fill(geometry, hits, part, eye, way, u, v, nearest.distance[chosen])
-    return hits
+    return _filled(geometry, nearest, eye[:, None], directions)
+
+
+def beyond(geometry: Geometry, hits: Hits, which: NDArray[np.integer]) -> Hits:
+    """Cast the rays of some hits further; ``ray`` of the result counts those, depth goes on."""
+    start = hits.position[:, which].astype(np.float64) + hits.view[:, which] * 2e-4
+    ways = np.ascontiguousarray(hits.view[:, which].T, np.float64)
+    nearest = geometry.intersector.nearest(
+        np.ascontiguousarray(start.T, np.float32), ways.astype(np.float32)
+    )
+    further = _filled(geometry, nearest, start, ways)
+    return replace(further, depth=further.depth + hits.depth[which][further.ray])
 
 
 def interpolate(
@@ -254,6 +257,25 @@ def strands(geometry: Geometry, hits: Hits, part: NDArray[np.integer]) -> NDArra
 def focal(camera: Camera) -> float:
     """Return the mean focal length in pixels."""
     return float(np.sqrt(abs(np.linalg.det(camera.matrix[:2, :2]))))
+
+
+def _filled(
+    geometry: Geometry,
+    nearest: Nearest,
+    start: NDArray[np.float64],
+    directions: NDArray[np.float64],
+) -> Hits:
+    """Compute what rays met from where they start, (3, 1) or (3, N), block by block."""
+    ray = np.flatnonzero(nearest.face >= 0)
+    hits = _allocated(ray, nearest.face[ray])
+    for first in range(0, len(ray), BLOCK):
+        part = slice(first, first + BLOCK)
+        chosen = ray[part]
+        eye = start if start.shape[1] == 1 else start[:, chosen]
+        way = np.ascontiguousarray(directions[chosen].T)
+        u, v = nearest.u[chosen], nearest.v[chosen]
+        _fill(geometry, hits, part, eye, way, u, v, nearest.distance[chosen])
+    return hits
 
 
 def _fill(

@@ -157,14 +157,14 @@ class Picture:
 Pattern = Plain | Stripes | Checks | Dots | Blotches | Ramp | Threads | Bricks | Picture
 
 
-def evaluate(pattern: Pattern, plane: Floats, points: Floats, footprint: float) -> Floats:
+def evaluate(pattern: Pattern, plane: Floats, points: Floats, footprint: float | Floats) -> Floats:
     """Return the (3, n) linear colour of a pattern.
 
     Args:
         pattern: which.
         plane: (2, n) place on the surface, metres, second axis upwards.
         points: (3, n) place in space, metres, for patterns that fill space.
-        footprint: metres that one pixel covers.
+        footprint: metres that one pixel covers, one number or (n,).
     """
     u, v = plane
     match pattern:
@@ -192,7 +192,7 @@ def evaluate(pattern: Pattern, plane: Floats, points: Floats, footprint: float) 
             return _bricks(pattern, u, v, footprint)
         case Picture():
             size = np.float32(pattern.width)
-            per_pixel = footprint / pattern.width
+            per_pixel = float(np.median(footprint)) / pattern.width
             return sample(pattern.texture, u / size, v / size, per_pixel, mirrored=True)
 
 
@@ -267,24 +267,28 @@ def _turned(u: Floats, v: Floats, angle: float) -> tuple[Floats, Floats]:
     return u * cosine - v * sine, u * sine + v * cosine
 
 
-def _fade(size: float, footprint: float) -> float:
+def _fade(size: float, footprint: float | Floats) -> Floats:
     """Return how much of a detail of ``size`` a pixel of ``footprint`` still shows, 0 … 1."""
-    return float(np.clip(1.5 - footprint / max(size, 1e-9) * 1.5, 0, 1))
+    share = np.asarray(footprint, np.float32) * np.float32(1.5 / max(size, 1e-9))
+    return np.clip(np.float32(1.5) - share, 0, 1)
 
 
-def _bands(place: Floats, period: float, share: float, footprint: float) -> Floats:
+def _width(footprint: float | Floats, size: float, least: float = 1e-4) -> Floats:
+    """Return the footprint in units of ``size``, never nothing."""
+    return np.maximum(np.asarray(footprint, np.float32) * np.float32(1 / size), np.float32(least))
+
+
+def _bands(place: Floats, period: float, share: float, footprint: float | Floats) -> Floats:
     """Return 1 on bands and 0 between them, with edges one footprint wide."""
     phase = place * np.float32(1 / period)
     phase -= np.floor(phase)
     phase -= np.float32(0.5)
-    width = max(footprint / period, 1e-4)
-    amount = (np.float32(share / 2) - np.abs(phase)) * np.float32(1 / width) + np.float32(0.5)
+    amount = (np.float32(share / 2) - np.abs(phase)) / _width(footprint, period) + np.float32(0.5)
     amount = np.clip(amount, 0, 1)
-    fade = _fade(period / 2, footprint)
-    return amount * np.float32(fade) + np.float32(share * (1 - fade))
+    return (amount - np.float32(share)) * _fade(period / 2, footprint) + np.float32(share)
 
 
-def _dots(u: Floats, v: Floats, pattern: Dots, footprint: float) -> Floats:
+def _dots(u: Floats, v: Floats, pattern: Dots, footprint: float | Floats) -> Floats:
     row = v * np.float32(2 / pattern.spacing)
     number = np.floor(row)
     x = u * np.float32(1 / pattern.spacing) + number * np.float32(0.5)
@@ -292,20 +296,18 @@ def _dots(u: Floats, v: Floats, pattern: Dots, footprint: float) -> Floats:
     x -= np.float32(0.5)
     # rows are half a spacing apart: distances are in units of the spacing
     y = (row - number - np.float32(0.5)) * np.float32(0.5)
-    width = max(footprint / pattern.spacing, 1e-4)
-    distance = np.sqrt(x * x + y * y)
-    amount = (np.float32(pattern.radius) - distance) * np.float32(1 / width) + np.float32(0.5)
-    fade = _fade(pattern.spacing / 2, footprint)
-    mean = min(2 * np.pi * pattern.radius**2, 1.0)
-    return np.clip(amount, 0, 1) * np.float32(fade) + np.float32(mean * (1 - fade))
+    gap = np.float32(pattern.radius) - np.sqrt(x * x + y * y)
+    amount = np.clip(gap / _width(footprint, pattern.spacing) + np.float32(0.5), 0, 1)
+    mean = np.float32(min(2 * np.pi * pattern.radius**2, 1.0))
+    return (amount - mean) * _fade(pattern.spacing / 2, footprint) + mean
 
 
-def _blotches(pattern: Blotches, points: Floats, footprint: float) -> Floats:
+def _blotches(pattern: Blotches, points: Floats, footprint: float | Floats) -> Floats:
     field = noise.fractal(points, 0.5 / pattern.size, seed=pattern.seed)
     count = len(pattern.colours)
     level = field * np.float32(count)
     # the field crosses one level in about size / count: soften over the footprint's share of it
-    width = np.float32(np.clip(footprint * count / pattern.size, 0.02, 1.0))
+    width = np.minimum(_width(footprint, pattern.size / count, 0.02), np.float32(1))
     result = np.repeat(_column(pattern.colours[0]), field.size, axis=1)
     for i in range(1, count):
         amount = np.clip((level - np.float32(i)) / width + np.float32(0.5), 0, 1)
@@ -313,18 +315,18 @@ def _blotches(pattern: Blotches, points: Floats, footprint: float) -> Floats:
     return result
 
 
-def _threads(pattern: Threads, u: Floats, v: Floats, footprint: float) -> Floats:
+def _threads(pattern: Threads, u: Floats, v: Floats, footprint: float | Floats) -> Floats:
     along, across = _turned(u, v, pattern.angle)
     stretched = np.stack([along * np.float32(1 / pattern.stretch), across, along])
     stretched[2] = 0
     amount = noise.smooth(stretched, 0.5 / pattern.size, seed=pattern.seed)
     coarse = noise.fractal(stretched, 0.02 / pattern.size, seed=pattern.seed + 1)
-    fade = np.float32(_fade(pattern.size, footprint))
+    fade = _fade(pattern.size, footprint)
     amount = (amount - np.float32(0.5)) * fade + np.float32(0.5)
     return _mixed(pattern.colours, np.float32(0.6) * amount + np.float32(0.4) * coarse)
 
 
-def _bricks(pattern: Bricks, u: Floats, v: Floats, footprint: float) -> Floats:
+def _bricks(pattern: Bricks, u: Floats, v: Floats, footprint: float | Floats) -> Floats:
     y = v * np.float32(1 / pattern.height)
     row = np.floor(y)
     odd = row - np.float32(2) * np.floor(row * np.float32(0.5))
@@ -333,15 +335,15 @@ def _bricks(pattern: Bricks, u: Floats, v: Floats, footprint: float) -> Floats:
     edge_x = np.float32(0.5) - np.abs(x - column - np.float32(0.5))
     edge_y = np.float32(0.5) - np.abs(y - row - np.float32(0.5))
     edge = np.minimum(edge_x * np.float32(pattern.width), edge_y * np.float32(pattern.height))
-    width = max(footprint, 1e-4)
-    joint = np.clip((np.float32(pattern.joint / 2) - edge) / np.float32(width) + 0.5, 0, 1)
-    joint *= np.float32(min(pattern.joint / width, 1.0))
+    width = _width(footprint, 1.0)
+    joint = np.clip((np.float32(pattern.joint / 2) - edge) / width + np.float32(0.5), 0, 1)
+    joint *= np.minimum(np.float32(pattern.joint) / width, np.float32(1))
     # a multiplicative hash of row and column: the shade of each rectangle
     shade = (row * np.float32(12.9898) + column * np.float32(78.233) + pattern.seed % 997) * 0.3183
     shade = np.sin(shade.astype(np.float32)) * np.float32(437.585)
     shade -= np.floor(shade)
-    fade = np.float32(_fade(min(pattern.width, pattern.height), footprint))
+    fade = _fade(min(pattern.width, pattern.height), footprint)
     shade = (shade - np.float32(0.5)) * fade + np.float32(0.5)
     result = _mixed(pattern.colours[:2], shade)
-    result += (_column(pattern.colours[2]) - result) * joint.astype(np.float32)
+    result += (_column(pattern.colours[2]) - result) * joint
     return result

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much light reaches each place: a few rays per pixel, interleaved and smoothed.
+
+Neighbouring pixels of a tile send their rays in different, well-spread directions; averaging over
+a tile, never across an edge, then gives each pixel the light of all the tile's rays (Keller &
+Heidrich, "Interleaved Sampling", 2001; the averaging by steps of 1, 2, 4 … pixels follows the
+à-trous filter of Dammertz et al., 2010).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitruvian.synth import light
+from vitruvian.synth.gbuffer import BLOCK, GBuffer
+from vitruvian.synth.intersect import Intersector
+from vitruvian.synth.light import Lamps
+
+Floats = NDArray[np.floating]
+
+_GOLDEN = 0.6180339887
+_BOUNCE = 0.35  # share of the mean light that an occluder sends back: the albedo of skin and cloth
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """How many rays are spent.
+
+    Attributes:
+        rays: environment rays per pixel.
+        tile: side of the tile over which pixels share their rays; 4 or 8.
+    """
+
+    rays: int = 2
+    tile: int = 4
+
+
+def quality_for(height: int) -> Quality:
+    """Return what keeps noise below sight: larger pictures share over more pixels."""
+    if height <= 320:
+        return Quality(rays=3, tile=4)
+    return Quality(rays=2, tile=4) if height <= 640 else Quality(rays=1, tile=8)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Received:
+    """Light that n places receive.
+
+    Attributes:
+        sky: (3, n) irradiance from the environment divided by π: what a white place returns.
+        open: (n,) share of the hemisphere that is not hidden by people, 0 … 1.
+        sun: (n,) share of the sun that is seen, 0 … 1.
+    """
+
+    sky: NDArray[np.float32]
+    open: NDArray[np.float32]
+    sun: NDArray[np.float32]
+
+
+def receive(
+    intersector: Intersector,
+    lamps: Lamps,
+    position: Floats,
+    normal: Floats,
+    plane: Floats,
+    depth: Floats,
+    tile: NDArray[np.integer],
+    quality: Quality,
+    jitter: tuple[float, float],
+) -> Received:
+    """Send rays from places into the light.
+
+    Args:
+        intersector: what may hide the light.
+        lamps: the light.
+        position: (3, n) relative to the intersector's centre.
+        normal: (3, n) smooth normals: the hemisphere that is asked.
+        plane: (3, n) true normals of the faces, on the same side.
+        depth: (n,) distance from the camera; rays start a little further out for far places.
+        tile: (n,) number of each place within its tile, from :func:`tile_numbers`.
+        quality: rays per place and side of the tile.
+        jitter: two numbers in 0 … 1 that move all directions; another picture, other noise.
+    """
+    count = position.shape[1]
+    result = Received(
+        sky=np.zeros((3, count), np.float32),
+        open=np.zeros(count, np.float32),
+        sun=np.zeros(count, np.float32),
+    )
+    shines = bool(lamps.sun_colour.any())
+    for start in range(0, count, BLOCK):
+        part = slice(start, start + BLOCK)
+        face = plane[:, part]
+        away = np.float32(1.2e-3) + np.float32(2e-4) * depth[part]
+        origin = np.ascontiguousarray((position[:, part] + face * away).T, np.float32)
+        number = tile[part].astype(np.float32)
+        _sky(
+            intersector, lamps, origin, normal[:, part], face, number, quality, jitter, result, part
+        )
+        if shines:
+            way = _sun_directions(lamps, number, quality.tile, jitter)
+            sees = (face * way).sum(axis=0) > 0
+            asked = np.flatnonzero(sees)
+            hidden = intersector.occluded(
+                origin[asked], np.ascontiguousarray(way[:, asked].T, np.float32)
+            )
+            seen = result.sun[part]
+            seen[asked] = ~hidden
+    return result
+
+
+def _sky(
+    intersector: Intersector,
+    lamps: Lamps,
+    origin: NDArray[np.float32],
+    normal: Floats,
+    plane: Floats,
+    number: Floats,
+    quality: Quality,
+    jitter: tuple[float, float],
+    result: Received,
+    part: slice,
+) -> None:
+    """Send cosine-distributed rays; light arriving under the face's own plane counts as hidden."""
+    side, up = _basis(normal)
+    total = quality.rays * quality.tile**2
+    bounce = (lamps.ambient * np.float32(_BOUNCE))[:, None]
+    share = np.float32(1 / max(quality.rays, 1))
+    one = np.float32(1)
+    for ray in range(quality.rays):
+        index = number * np.float32(quality.rays) + np.float32(ray)
+        spread = (index + np.float32(0.5)) / np.float32(total) + np.float32(jitter[0])
+        spread -= np.floor(spread)
+        turn = index * np.float32(_GOLDEN) + np.float32(jitter[1])
+        turn = (turn - np.floor(turn)) * np.float32(2 * np.pi)
+        radius = np.sqrt(spread)
+        way = side * (radius * np.cos(turn))
+        way += up * (radius * np.sin(turn))
+        way += normal * np.sqrt(np.maximum(one - spread, 0))
+        hidden = intersector.occluded(origin, np.ascontiguousarray(way.T, np.float32))
+        hidden |= (way * plane).sum(axis=0) <= 0
+        result.sky[:, part] += np.where(hidden, bounce, light.sample(lamps.soft, way)) * share
+        result.open[part] += ~hidden * share
+
+
+def _sun_directions(lamps: Lamps, number: Floats, tile: int, jitter: tuple[float, float]) -> Floats:
+    """Return (3, n) directions spread over the sun's disc."""
+    side, up = _basis(lamps.sun[:, None])
+    spread = (number + np.float32(0.5)) / np.float32(tile * tile) + np.float32(jitter[1])
+    spread -= np.floor(spread)
+    radius = np.sqrt(spread) * np.float32(np.tan(lamps.sun_radius))
+    turn = number * np.float32(_GOLDEN) + np.float32(jitter[0])
+    turn = (turn - np.floor(turn)) * np.float32(2 * np.pi)
+    return lamps.sun[:, None] + side * (radius * np.cos(turn)) + up * (radius * np.sin(turn))
+
+
+def _basis(normal: Floats) -> tuple[Floats, Floats]:
+    """Return two (3, n) unit vectors across unit normals (Duff et al., JCGT 6(1), 2017)."""
+    x, y, z = normal
+    sign = np.copysign(np.float32(1), z)
+    a = np.float32(-1) / (sign + z)
+    b = x * y * a
+    first = np.stack([np.float32(1) + sign * x * x * a, sign * b, -sign * x])
+    return first, np.stack([b, sign + y * y * a, -y])
+
+
+def tile_numbers(pixel: NDArray[np.integer], width: int, tile: int) -> NDArray[np.int64]:
+    """Return the number of each pixel (flat index) within its tile, neighbours far apart."""
+    size = 1
+    order = np.zeros((1, 1), np.int64)
+    while size < tile:  # Bayer's matrix: any block of it is well spread
+        order = np.block([[4 * order, 4 * order + 2], [4 * order + 3, 4 * order + 1]])
+        size *= 2
+    return order[(pixel // width) % tile, pixel % width % tile]
+
+
+def smooth(buffer: GBuffer, received: Received, tile: int, *, sun: bool) -> Received:
+    """Average light over tiles of pixels, never across an edge.
+
+    Args:
+        buffer: whose hits received the light.
+        received: by each hit.
+        tile: side of the tile.
+        sun: whether to average the sun too: not if it is a point, whose shadows are sharp.
+    """
+    hits, camera = buffer.hits, buffer.camera
+    if not len(hits):
+        return received
+    width = camera.size[1]
+    y, x = hits.ray // width, hits.ray % width
+    y0, x0 = int(y.min()), int(x.min())
+    shape = (int(y.max()) - y0 + 1, int(x.max()) - x0 + 1)
+    flat = (y - y0) * shape[1] + (x - x0)
+
+    def laid(values: Floats) -> NDArray[np.float32]:
+        rows = np.zeros((len(values), shape[0] * shape[1]), np.float32)
+        rows[:, flat] = values
+        return rows.reshape(-1, *shape)
+
+    key = np.zeros(shape[0] * shape[1], np.int32)
+    key[flat] = hits.instance.astype(np.int32) * 65536 + hits.surface + 1
+    key = key.reshape(shape)
+    normal, position = laid(hits.normal), laid(hits.position)
+    reach = laid(hits.depth[None])[0] * np.float32(tile / _pixels_per_unit(buffer))
+    lights = [*received.sky, received.open] + ([received.sun] if sun else [])
+    values = laid(np.stack(lights))
+    step = 1
+    while step < tile:
+        sign = 1 if step != 2 else -1  # steps of +1, -2, +4 keep the average near its pixel
+        for axis in (1, 0):
+            _average(values, key, normal, position, reach, sign * step, axis)
+        step *= 2
+    averaged = values.reshape(len(values), -1)[:, flat]
+    return Received(sky=averaged[:3], open=averaged[3], sun=averaged[4] if sun else received.sun)
+
+
+def _pixels_per_unit(buffer: GBuffer) -> float:
+    return float(abs(buffer.camera.matrix[1, 1]))
+
+
+def _average(
+    values: NDArray[np.float32],
+    key: NDArray[np.int32],
+    normal: NDArray[np.float32],
+    position: NDArray[np.float32],
+    reach: NDArray[np.float32],
+    step: int,
+    axis: int,
+) -> None:
+    """Average each pixel, in place, with the one ``step`` further, as far as they are alike."""
+    size = key.shape[axis]
+    if abs(step) >= size:
+        return
+    near, far = [slice(None)] * 2, [slice(None)] * 2
+    near[axis] = slice(0, size - step) if step > 0 else slice(-step, size)
+    far[axis] = slice(step, size) if step > 0 else slice(0, size + step)
+    here, there = tuple(near), tuple(far)
+    first, second = (slice(None), *here), (slice(None), *there)
+    normals = normal[first], normal[second]
+    cosine = (normals[0] * normals[1]).sum(axis=0)
+    # distance of the neighbour from this pixel's tangent plane
+    lift = np.abs((normals[0] * (position[second] - position[first])).sum(axis=0))
+    weight = np.clip(cosine * np.float32(2) - np.float32(1), 0, 1)
+    weight *= np.clip(np.float32(1.5) - lift / np.maximum(reach[here], np.float32(1e-6)), 0, 1)
+    weight *= key[here] == key[there]
+    share = weight / (np.float32(1) + weight)
+    moved = values[second] - values[first]
+    moved *= share
+    # the source of the difference may overlap its target: add only once it is complete
+    values[first] += moved

@@ -1,0 +1,384 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Places to stand in: flat faces and leafy balls with patterns, lit once, seen by many cameras.
+
+A place is coarse geometry. Its diffuse light is gathered once into a small map per face (lamps and
+windows directly, the rest by a few rays and the mean of what they meet); the sun is asked per
+pixel. That is some hundred nanoseconds a pixel, and several cameras see one and the same place.
+"""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitruvian.camera import Camera
+from vitruvian.synth import light, patterns
+from vitruvian.synth.gbuffer import BLOCK, focal
+from vitruvian.synth.intersect import Engine, Intersector, make_intersector
+from vitruvian.synth.light import Lamps, Light
+from vitruvian.synth.patterns import Colour, Pattern
+
+Floats = NDArray[np.floating]
+
+_FINE, _COARSE = 8, 2  # side of the light map of large and small faces
+_LARGE = 3.0  # square metres
+_RAYS = 8  # asked per texel
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Finish:
+    """What a face of a place looks like: a pattern, and the light it sends out itself."""
+
+    pattern: Pattern
+    emission: Colour = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Place:
+    """A room, street or field: parallelograms and balls with finishes, under a sky.
+
+    Attributes:
+        corners: (Q, 3) one corner of each parallelogram, metres.
+        edges: (Q, 2, 3) its two edges; their cross product points to the side that is seen.
+        finish: (Q,) index into ``finishes``.
+        balls: (B, 4) centre and radius of crumpled balls, such as tree tops.
+        ball_finish: (B,) index into ``finishes``.
+        finishes: what faces look like.
+        sky: what is seen and shines where nothing else is.
+        sunlit: whether the sky's sun reaches the faces.
+    """
+
+    corners: Floats
+    edges: Floats
+    finish: NDArray[np.integer]
+    finishes: tuple[Finish, ...]
+    sky: Light
+    balls: Floats
+    ball_finish: NDArray[np.integer]
+    sunlit: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LitPlace:
+    """A place with its light gathered, ready to be seen.
+
+    Attributes:
+        place: what it is made of.
+        intersector: rays in world metres; faces 2q and 2q + 1 are parallelogram q, then balls.
+        faces: number of parallelograms.
+        lengths: (Q, 2) lengths of their edges.
+        normals: (F, 3) float32 unit normals of all triangles.
+        triangle_finish: (F,) finish of all triangles.
+        sides: (Q,) texels along each side of a face's light map.
+        firsts: (Q,) index of its first texel.
+        maps: (3, T) light that each texel receives over π.
+        lamps: the sky's tables.
+    """
+
+    place: Place
+    intersector: Intersector
+    faces: int
+    lengths: NDArray[np.float32]
+    normals: NDArray[np.float32]
+    triangle_finish: NDArray[np.int32]
+    sides: NDArray[np.int32]
+    firsts: NDArray[np.int32]
+    maps: NDArray[np.float32]
+    lamps: Lamps
+
+
+def prepare(place: Place, *, engine: Engine | None = None) -> LitPlace:
+    """Build a place's triangles and gather its light."""
+    count = len(place.corners)
+    start, first, second = place.corners, place.edges[:, 0], place.edges[:, 1]
+    ring = np.stack([start, start + first, start + first + second, start + second], axis=1)
+    vertices = [ring.reshape(-1, 3)]
+    pair = np.array([[0, 1, 2], [0, 2, 3]])
+    triangles = [(np.arange(count)[:, None, None] * 4 + pair).reshape(-1, 3)]
+    finish = [np.repeat(place.finish, 2)]
+    total = 4 * count
+    for number, (ball, own) in enumerate(zip(place.balls, place.ball_finish, strict=True)):
+        points, faces = _ball(number % 8)
+        vertices.append(points * ball[3] + ball[:3])
+        triangles.append(faces + total)
+        finish.append(np.full(len(faces), own))
+        total += len(points)
+    everything = np.concatenate(vertices).astype(np.float32)
+    mesh = np.concatenate(triangles).astype(np.int32)
+    corner = everything[mesh]
+    normals = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    lengths = np.linalg.norm(place.edges, axis=2).astype(np.float32)
+    sides = np.where(lengths.prod(axis=1) > _LARGE, _FINE, _COARSE).astype(np.int32)
+    ends = np.cumsum(sides * sides)
+    lit = LitPlace(
+        place=place,
+        intersector=make_intersector(everything, mesh, engine=engine),
+        faces=count,
+        lengths=lengths,
+        normals=normals.astype(np.float32),
+        triangle_finish=np.concatenate(finish).astype(np.int32),
+        sides=sides,
+        firsts=(ends - sides * sides).astype(np.int32),
+        maps=np.zeros((3, int(ends[-1])), np.float32),
+        lamps=light.prepare(place.sky),
+    )
+    return replace(lit, maps=_gathered(lit))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Seen:
+    """What rays see of a place: (3, n) radiance, (n,) distance in directions, (n,) triangle."""
+
+    radiance: NDArray[np.float32]
+    distance: NDArray[np.float32]
+    face: NDArray[np.int32]
+
+
+def see(lit: LitPlace, origin: Floats, directions: NDArray[np.float32], spread: float) -> Seen:
+    """Return what rays from one point meet.
+
+    Args:
+        lit: the place.
+        origin: (3,) world.
+        directions: (n, 3) of any length.
+        spread: footprint of a ray per unit of distance along it.
+    """
+    count = len(directions)
+    radiance = np.empty((3, count), np.float32)
+    distance = np.empty(count, np.float32)
+    face = np.empty(count, np.int32)
+    start = np.asarray(origin, np.float32)
+    for first in range(0, count, 4 * BLOCK):
+        part = slice(first, first + 4 * BLOCK)
+        met = lit.intersector.nearest(start, directions[part])
+        face[part], distance[part] = met.face, met.distance
+        ways = np.ascontiguousarray(directions[part].T)
+        radiance[:, part] = _shade(lit, start, ways, met.face, met.u, met.v, met.distance, spread)
+    return Seen(radiance=radiance, distance=distance, face=face)
+
+
+def see_pixels(lit: LitPlace, camera: Camera, xy: Floats) -> Seen:
+    """Return what a camera sees of a place through picture positions (N, 2); distance is depth."""
+    directions = (camera.rays(xy) @ camera.rotation).astype(np.float32)
+    return see(lit, camera.centre, directions, 1 / focal(camera))
+
+
+def light_at(lit: LitPlace, point: Floats) -> Light:
+    """Return the light that arrives at a point of a place (the place seen all around it)."""
+    rows, columns = 32, 64
+    directions = light.map_directions(rows, columns).reshape(-1, 3).astype(np.float32)
+    seen = see(lit, point, directions, np.pi / rows).radiance.T.reshape(rows, columns, 3)
+    sky = lit.place.sky
+    if not lit.place.sunlit:
+        return light.from_environment(seen)
+    toward = np.array([sky.sun], np.float32)
+    hidden = lit.intersector.occluded(np.asarray(point, np.float32), toward)[0]
+    colour = (0.0, 0.0, 0.0) if hidden else sky.sun_colour
+    return replace(sky, environment=seen, sun_colour=colour)
+
+
+def _shade(
+    lit: LitPlace,
+    origin: NDArray[np.float32],
+    ways: NDArray[np.float32],
+    face: NDArray[np.int32],
+    u: NDArray[np.float32],
+    v: NDArray[np.float32],
+    distance: NDArray[np.float32],
+    spread: float,
+) -> NDArray[np.float32]:
+    """Return (3, n) radiance along rays, those that meet nothing included."""
+    radiance = np.empty(ways.shape, np.float32)
+    lost = np.flatnonzero(face < 0)
+    if len(lost):
+        way = ways[:, lost]
+        way /= np.sqrt((way * way).sum(axis=0))
+        radiance[:, lost] = light.look_up(lit.place.sky.environment, way)
+    finishes = np.where(face >= 0, lit.triangle_finish[face], -1).astype(np.int16)
+    order = np.argsort(finishes, kind="stable")
+    ordered = finishes[order]
+    for own in np.unique(ordered):
+        if own < 0:
+            continue
+        first, last = np.searchsorted(ordered, [own, own + 1])
+        finish = lit.place.finishes[own]
+        emission = np.array(finish.emission, np.float32)[:, None]
+        for start in range(first, last, BLOCK):
+            part = order[start : min(start + BLOCK, last)]
+            far = distance[part]
+            point = origin[:, None] + ways[:, part] * far
+            plane, received = _flat(lit, face[part], u[part], v[part], point)
+            normal = np.ascontiguousarray(lit.normals.take(face[part], axis=0).T)
+            received = received + _sunshine(lit, point, normal, ways[:, part])
+            slant = np.abs((normal * ways[:, part]).sum(axis=0))
+            length = np.sqrt((ways[:, part] ** 2).sum(axis=0))
+            # a pixel's footprint is drawn out where a face is seen at a slant
+            drawn = np.sqrt(np.maximum(slant / length, np.float32(0.05)))
+            footprint = far * np.float32(spread) / drawn
+            albedo = patterns.evaluate(finish.pattern, plane, point, footprint)
+            radiance[:, part] = albedo * (received + emission)
+    return radiance
+
+
+def _flat(
+    lit: LitPlace,
+    face: NDArray[np.int32],
+    u: NDArray[np.float32],
+    v: NDArray[np.float32],
+    point: Floats,
+) -> tuple[Floats, Floats]:
+    """Return (2, n) metres on each face and (3, n) the light of its map there."""
+    own = face >> 1
+    is_ball = own >= lit.faces
+    own = np.where(is_ball, 0, own)
+    odd = (face & 1).astype(bool)
+    # triangles are corners 0 1 2 and 0 2 3 of the parallelogram
+    s, t = np.where(odd, u, u + v), np.where(odd, u + v, v)
+    lengths = lit.lengths.take(own, axis=0).T
+    plane = np.stack([s * lengths[0], t * lengths[1]])
+    received = _map_light(lit, own, s, t)
+    if is_ball.any():
+        where = np.flatnonzero(is_ball)
+        normal = np.ascontiguousarray(lit.normals.take(face[where], axis=0).T)
+        received[:, where] = light.sample(lit.lamps.soft, normal) * np.float32(0.7)
+        plane[:, where] = point[:2, where]
+    return plane, received
+
+
+def _map_light(lit: LitPlace, own: NDArray[np.integer], s: Floats, t: Floats) -> Floats:
+    """Interpolate the light maps linearly."""
+    side = lit.sides.take(own)
+    half, top = np.float32(0.5), side - np.float32(1.001)
+    x = np.clip(s * side - half, 0, top).astype(np.float32)
+    y = np.clip(t * side - half, 0, top).astype(np.float32)
+    i, j = x.astype(np.int32), y.astype(np.int32)
+    x -= i
+    y -= j
+    index = lit.firsts.take(own) + j * side + i
+    above = index + side
+    rows: list[Floats] = []
+    for channel in lit.maps:
+        low, high = channel.take(index), channel.take(above)
+        low += (channel.take(index + 1) - low) * x
+        high += (channel.take(above + 1) - high) * x
+        low += (high - low) * y
+        rows.append(low)
+    return np.stack(rows)
+
+
+def _sunshine(lit: LitPlace, point: Floats, normal: Floats, way: Floats) -> Floats:
+    """Return (3, n) the sun's light over π at points seen along ``way``."""
+    colour = lit.lamps.sun_colour[:, None] * np.float32(1 / np.pi)
+    cosine = lit.lamps.sun @ normal
+    cosine *= np.where((normal * way).sum(axis=0) > 0, np.float32(-1), np.float32(1))
+    cosine = np.maximum(cosine, 0)
+    if not lit.place.sunlit or not colour.any():
+        return np.zeros((3, 1), np.float32)
+    asked = np.flatnonzero(cosine > 0)
+    start = point[:, asked] + lit.lamps.sun[:, None] * np.float32(0.01)
+    start -= way[:, asked] * np.float32(0.002)
+    toward = np.broadcast_to(lit.lamps.sun, (len(asked), 3))
+    hidden = lit.intersector.occluded(np.ascontiguousarray(start.T, np.float32), toward)
+    cosine[asked[hidden]] = 0
+    return colour * cosine
+
+
+def _gathered(lit: LitPlace) -> NDArray[np.float32]:
+    """Return the light maps: lamps directly, then the mean light of what a few rays meet."""
+    place = lit.place
+    quads = np.repeat(np.arange(lit.faces), lit.sides**2)
+    number = np.arange(len(quads)) - lit.firsts[quads]
+    side = lit.sides[quads]
+    s, t = (number % side + 0.5) / side, (number // side + 0.5) / side
+    points = place.corners[quads] + place.edges[quads, 0] * s[:, None]
+    points += place.edges[quads, 1] * t[:, None]
+    facing = lit.normals[2 * quads]
+    origin = (points + facing * 0.01).astype(np.float32)
+    emission = np.array([finish.emission for finish in place.finishes], np.float32)
+    albedo = np.stack([_mean_colour(finish.pattern) for finish in place.finishes])
+    direct = _from_lamps(lit, origin, facing, emission * albedo)
+    rng = np.random.default_rng(7)  # the same directions everywhere: blotches would move with it
+    sums = np.zeros((len(origin), 3), np.float32)
+    met = np.empty((_RAYS, len(origin)), np.int32)
+    for ray in range(_RAYS):
+        ball = rng.normal(size=(len(origin), 3)).astype(np.float32)
+        ball /= np.linalg.norm(ball, axis=1, keepdims=True)
+        way = facing + ball * np.float32(0.999)  # cosine-distributed
+        found = lit.intersector.nearest(origin, way)
+        met[ray] = found.face
+        lost = found.face < 0
+        towards = np.ascontiguousarray(way[lost].T)
+        sums[lost] += light.sample(lit.lamps.soft, towards).T
+    kind = lit.triangle_finish[np.maximum(met, 0)]
+    quad = np.where((met >= 0) & (met < 2 * lit.faces), met >> 1, -1)
+    received = direct + sums / _RAYS
+    for _ in range(3):  # light that has bounced once, twice, three times
+        mean = np.add.reduceat(received, lit.firsts) / (lit.sides**2)[:, None]
+        mean = np.concatenate([mean, lit.lamps.ambient[None] * 0.5])  # -1: balls
+        bounced = np.where(met[..., None] >= 0, albedo[kind] * mean[quad], 0).sum(axis=0)
+        received = direct + (sums + bounced) / _RAYS
+    fine = side == _FINE
+    grid = received[fine].reshape(-1, _FINE, _FINE, 3)
+    padded = np.pad(grid, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    spans = [slice(shift, shift + _FINE) for shift in range(3)]
+    smooth = np.mean([padded[:, rows, columns] for rows in spans for columns in spans], axis=0)
+    received[fine] = smooth.reshape(-1, 3)
+    return np.ascontiguousarray(received.T, np.float32)
+
+
+def _from_lamps(
+    lit: LitPlace, origin: NDArray[np.float32], facing: Floats, emission: Floats
+) -> NDArray[np.float32]:
+    """Return (n, 3) light over π that shining faces send straight to texels."""
+    received = np.zeros((len(origin), 3), np.float32)
+    place = lit.place
+    shining = np.flatnonzero(emission[place.finish].max(axis=1) > 0)
+    for own in shining:
+        normal = lit.normals[2 * own]
+        area = float(np.prod(lit.lengths[own])) / 2
+        for s, t in ((0.27, 0.3), (0.73, 0.7)):
+            spot = place.corners[own] + place.edges[own, 0] * s + place.edges[own, 1] * t
+            way = (spot + normal * 0.02).astype(np.float32) - origin
+            square = (way * way).sum(axis=1)
+            way_length = np.sqrt(square)
+            leaving = -(way @ normal) / way_length
+            arriving = (way * facing).sum(axis=1) / way_length
+            amount = np.maximum(leaving, 0) * np.maximum(arriving, 0)
+            amount *= area / (np.pi * np.maximum(square, 0.05))
+            asked = np.flatnonzero(amount > 1e-4)
+            reach = np.full(len(asked), 0.99, np.float32)
+            hidden = lit.intersector.occluded(origin[asked], way[asked], reach)
+            amount[asked[hidden]] = 0
+            received += amount[:, None] * emission[place.finish[own]]
+    return received
+
+
+def _mean_colour(pattern: Pattern) -> NDArray[np.float32]:
+    rng = np.random.default_rng(5)
+    points = rng.random((3, 64), dtype=np.float32) * 3
+    return patterns.evaluate(pattern, points[:2], points, 0.1).mean(axis=1).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def _ball(seed: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return a crumpled unit ball, like the outline of leaves."""
+    rows, columns = 9, 14
+    rng = np.random.default_rng([9, seed])
+    theta = np.linspace(0, np.pi, rows + 1)[:, None]
+    phi = np.arange(columns)[None] / columns * 2 * np.pi
+    flat = np.sin(theta)
+    points = np.stack(
+        [flat * np.sin(phi), np.cos(theta) + 0 * phi, flat * np.cos(phi)], axis=-1
+    ).reshape(-1, 3)
+    lumps = rng.normal(size=(12, 3))
+    lumps /= np.linalg.norm(lumps, axis=1, keepdims=True)
+    radius = 0.8 + 0.3 * np.exp((points @ lumps.T - 1) * 8).max(axis=1)
+    radius *= rng.uniform(0.88, 1.12, len(points))
+    radius[:columns], radius[-columns:] = radius[0], radius[-1]
+    j, i = np.mgrid[:rows, :columns]
+    a, b = j * columns + i, j * columns + (i + 1) % columns
+    c, d = b + columns, a + columns
+    faces = np.stack([a, d, c, a, c, b], axis=-1).reshape(-1, 3)
+    return points * radius[:, None], faces

@@ -1,0 +1,369 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a scene, a camera and a light to a picture with exact labels, as the project's ``Sample``.
+
+A scene is prepared once and rendered from any number of cameras, with other lights and backgrounds
+if wanted. Labels come from rays through pixel centres (``gbuffer``); the picture is shaded, its
+edges smoothed, exposed on faces, and passed through the camera's optics. The picture of a person
+therefore changes with light and optics, the labels never.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitruvian import vocabulary
+from vitruvian.camera import Camera
+from vitruvian.errors import InputError
+from vitruvian.person import ABSENT, OCCLUDED, VISIBLE, Annotation, Person, Points, Raster, Sample
+from vitruvian.synth import (
+    antialias,
+    background,
+    gbuffer,
+    irradiance,
+    light,
+    optics,
+    shade,
+)
+from vitruvian.synth.background import Backdrop, Background
+from vitruvian.synth.gbuffer import GBuffer, Geometry
+from vitruvian.synth.intersect import Engine
+from vitruvian.synth.irradiance import Quality
+from vitruvian.synth.light import Lamps, Light
+from vitruvian.synth.mesh import Mesh
+from vitruvian.synth.optics import Optics
+from vitruvian.synth.surfaces import Surface
+from vitruvian.vocabulary import Vocabulary
+
+Floats = NDArray[np.floating]
+
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Landmarks:
+    """Named points of one person in the world.
+
+    Attributes:
+        vocabulary: their names.
+        xyz: (K, 3) world metres; NaN where a person has no such point.
+        tolerance: (K,) metres: the point counts as seen if nothing is met more than this before
+            it. Joints lie inside limbs (0.04 to 0.16), points of the face under the skin (0.01).
+    """
+
+    vocabulary: Vocabulary
+    xyz: NDArray[np.floating]
+    tolerance: NDArray[np.floating]
+
+    def __post_init__(self) -> None:
+        count = len(self.vocabulary)
+        if self.xyz.shape != (count, 3) or self.tolerance.shape != (count,):
+            raise InputError(
+                f"landmarks {self.vocabulary.name!r} need xyz ({count}, 3) and tolerance "
+                f"({count},), got {self.xyz.shape} and {self.tolerance.shape}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Figure:
+    """One person of a scene.
+
+    Attributes:
+        instance: the number their meshes carry, from 1.
+        landmarks: annotation name ("pose", …) → points.
+    """
+
+    instance: int
+    landmarks: Mapping[str, Landmarks] = field(default_factory=dict[str, Landmarks])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scene:
+    """Everything that has labels, in the world (``vitruvian.synth.mesh``: y up, floor y = 0).
+
+    Attributes:
+        meshes: of people (instance 1 and above) and things (instance 0).
+        surfaces: what mesh faces name by index.
+        people: who they are.
+    """
+
+    meshes: tuple[Mesh, ...]
+    surfaces: tuple[Surface, ...]
+    people: tuple[Figure, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stage:
+    """A scene ready for cameras."""
+
+    scene: Scene
+    geometry: Geometry
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rendered:
+    """A picture and everything known about it.
+
+    Attributes:
+        sample: the picture, its camera, and per person a box, "parts", "depth", "normals", "albedo"
+            and the points of their landmarks. Rasters cover the person's box; depth, normals and
+            albedo are valid where the person is seen, parts are background elsewhere.
+        instances: (H, W) uint8 person numbers, 0 for nobody.
+        buffer: the exact geometry.
+        exposure: what radiance was multiplied with before the film.
+    """
+
+    sample: Sample
+    instances: NDArray[np.uint8]
+    buffer: GBuffer
+    exposure: float
+
+
+def prepare(scene: Scene, *, engine: Engine | None = None, device: str = "cpu") -> Stage:
+    """Prepare a scene for cameras; once per posed group of people.
+
+    Raises:
+        InputError: for faces that name a surface which is not there, or people without a mesh.
+    """
+    geometry = gbuffer.gather(scene.meshes, engine=engine, device=device)
+    highest = int(geometry.surfaces.max())
+    if highest >= len(scene.surfaces) or int(geometry.surfaces.min()) < 0:
+        raise InputError(
+            f"mesh faces name surface {highest}, but the scene has {len(scene.surfaces)}"
+        )
+    missing = {figure.instance for figure in scene.people} - set(np.unique(geometry.instances))
+    if missing:
+        raise InputError(f"no mesh belongs to the people {sorted(missing)}")
+    return Stage(scene=scene, geometry=geometry)
+
+
+def render(
+    stage: Stage,
+    camera: Camera,
+    backdrop: Background,
+    rng: np.random.Generator,
+    *,
+    shine: Light | None = None,
+    lens: Optics | None = None,
+    quality: Quality | None = None,
+    name: str = "",
+) -> Rendered:
+    """Render a scene.
+
+    Args:
+        stage: the scene, prepared.
+        camera: who looks; its size is the picture's.
+        backdrop: what is behind.
+        rng: where noise comes from; nothing else is left to chance.
+        shine: the light; by default that of the background.
+        lens: how the picture is taken; by default ideally.
+        quality: rays spent on light; by default what the picture's height needs.
+        name: of the sample.
+    """
+    lens = lens or Optics()
+    quality = quality or irradiance.quality_for(camera.size[0])
+    first, second = (float(part) for part in rng.random(2))
+    jitter = (first, second)
+    geometry, surfaces = stage.geometry, stage.scene.surfaces
+    if shine is None:
+        shine = background.light_of(backdrop, camera, geometry.centre)
+    lamps = light.prepare(shine)
+    behind = background.view(backdrop, camera)
+    buffer = gbuffer.trace(geometry, camera)
+    seen = np.flatnonzero(buffer.hits.depth < behind.depth[buffer.hits.ray] + 1e-3)
+    buffer = replace(buffer, hits=antialias.select(buffer.hits, seen))
+    received = _received(geometry, buffer, lamps, quality, jitter)
+    shaded = shade.shade(geometry, surfaces, buffer.hits, received, lamps, camera)
+    behind = background.shadowed(behind, geometry, lamps, camera, jitter)
+    exposure, behind = _exposed(buffer, shaded, behind)
+    blurred = _blurred(behind.radiance, camera.size, lens.background_blur)
+    _look_through(stage, buffer, shaded, blurred, lamps, quality, jitter, camera)
+    picture = blurred.copy()
+    picture[:, buffer.hits.ray] = shaded.radiance
+    antialias.resolve(
+        picture, blurred, behind.depth, geometry, surfaces, buffer, received, lamps, quality,
+        jitter, brightest=3.0 / exposure,
+    )  # fmt: skip
+    radiance = np.ascontiguousarray(picture.T).reshape(*camera.size, 3)
+    image = optics.expose(radiance, exposure, lens)
+    image = optics.finish(image, lens, rng)
+    people = tuple(_people(stage, buffer, behind, shaded.albedo))
+    sample = Sample(image=image, people=people, camera=camera, name=name)
+    return Rendered(sample=sample, instances=buffer.instances(), buffer=buffer, exposure=exposure)
+
+
+# --------------------------------------------------------------------------------------- light
+
+
+def _received(
+    geometry: Geometry,
+    buffer: GBuffer,
+    lamps: Lamps,
+    quality: Quality,
+    jitter: tuple[float, float],
+) -> irradiance.Received:
+    hits = buffer.hits
+    tile = irradiance.tile_numbers(hits.ray, buffer.camera.size[1], quality.tile)
+    received = irradiance.receive(
+        geometry.intersector, lamps, hits.position, hits.normal, hits.plane, hits.depth, tile,
+        quality, jitter,
+    )  # fmt: skip
+    soft = lamps.sun_radius > 0.02
+    return irradiance.smooth(buffer, received, quality.tile, sun=soft)
+
+
+def _exposed(buffer: GBuffer, shaded: shade.Shaded, behind: Backdrop) -> tuple[float, Backdrop]:
+    """Meter the light and return the exposure, and the background as radiance under it.
+
+    Half way between a meter that makes every face grey and one that measures only the light on it:
+    dark skin stays darker than light skin, as in photographs.
+    """
+    hits = buffer.hits
+    everyone = np.flatnonzero(hits.instance > 0)
+    face = np.flatnonzero(hits.label == _face_label())
+    chosen = face if len(face) > max(30, 0.02 * len(everyone)) else everyone
+    around = float(np.median(_LUMINANCE @ behind.radiance[:, ::7]))
+    if not len(chosen):
+        exposure = 1.0 if behind.displayed else 0.2 / max(around, 1e-4)
+    else:
+        chosen = chosen[:: max(len(chosen) // 4000, 1)]
+        sent = float(np.median(_LUMINANCE @ shaded.radiance[:, chosen]))
+        base = float(np.median(_LUMINANCE @ shaded.albedo[:, chosen]))
+        incident = sent / max(base, 0.02)
+        exposure = float(np.sqrt(0.22 / max(sent, 1e-4) * 0.85 / max(incident, 1e-4)))
+        if behind.displayed:
+            exposure = float(np.clip(np.sqrt(exposure), 0.6, 1.7))
+        else:
+            exposure *= min(1.0, (1.0 / max(exposure * around, 1e-4)) ** 0.5)
+    if behind.displayed:
+        radiance = optics.display_to_scene(behind.radiance) / np.float32(exposure)
+        behind = replace(behind, radiance=radiance, displayed=False)
+    return exposure, behind
+
+
+def _face_label() -> int:
+    return vocabulary.load("parts29").index("Face_Neck")
+
+
+def _blurred(
+    radiance: NDArray[np.float32], size: tuple[int, int], blur: float
+) -> NDArray[np.float32]:
+    """Return the background out of focus; at least so much that its edges are not jagged."""
+    image = np.ascontiguousarray(radiance.T).reshape(*size, 3)
+    image = optics.blurred(image, max(blur * size[0], 0.5))
+    return np.ascontiguousarray(image.reshape(-1, 3).T)
+
+
+def _look_through(
+    stage: Stage,
+    buffer: GBuffer,
+    shaded: shade.Shaded,
+    behind: NDArray[np.float32],
+    lamps: Lamps,
+    quality: Quality,
+    jitter: tuple[float, float],
+    camera: Camera,
+) -> None:
+    """Add what is behind glass to the radiance of hits on it, in place; one pane deep."""
+    surfaces, hits = stage.scene.surfaces, buffer.hits
+    panes = shade.glass(surfaces, hits)
+    if not len(panes):
+        return
+    colour = behind[:, hits.ray[panes]]
+    second = gbuffer.beyond(stage.geometry, hits, panes)
+    second = antialias.select(second, np.flatnonzero(~np.isin(
+        np.arange(len(second)), shade.glass(surfaces, second)
+    )))  # fmt: skip
+    if len(second):
+        number = irradiance.tile_numbers(hits.ray[panes][second.ray], camera.size[1], quality.tile)
+        received = irradiance.receive(
+            stage.geometry.intersector, lamps, second.position, second.normal, second.plane,
+            second.depth, number, replace(quality, rays=4), jitter,
+        )  # fmt: skip
+        shone = shade.shade(stage.geometry, surfaces, second, received, lamps, camera)
+        colour[:, second.ray] = shone.radiance
+    shaded.radiance[:, panes] += colour * shade.transmitted(surfaces, hits, panes)
+
+
+# -------------------------------------------------------------------------------------- labels
+
+
+def _people(
+    stage: Stage, buffer: GBuffer, behind: Backdrop, albedo: NDArray[np.float32]
+) -> Sequence[Person]:
+    """Return the people who are seen, with all that is known of them."""
+    hits = buffer.hits
+    parts = vocabulary.load("parts29")
+    width = buffer.camera.size[1]
+    turned = buffer.camera.rotation.astype(np.float32) @ hits.normal
+    found: list[Person] = []
+    for figure in stage.scene.people:
+        mine = np.flatnonzero(hits.instance == figure.instance)
+        if not len(mine):
+            continue
+        y, x = hits.ray[mine] // width, hits.ray[mine] % width
+        x0, y0, x1, y1 = int(x.min()), int(y.min()), int(x.max()), int(y.max())
+        shape = (y1 - y0 + 1, x1 - x0 + 1)
+        place = (y - y0, x - x0)
+        valid = np.zeros(shape, np.bool_)
+        valid[place] = True
+        labels = np.zeros(shape, np.uint8)
+        labels[place] = hits.label[mine]
+        depth = np.zeros(shape, np.float32)
+        depth[place] = hits.depth[mine]
+        normals = np.zeros((*shape, 3), np.float32)
+        normals[place] = turned[:, mine].T
+        base = np.zeros((*shape, 3), np.uint8)
+        base[place] = _encoded(albedo[:, mine].T)
+        origin = (x0, y0)
+        annotations: dict[str, Annotation] = {
+            "parts": Raster(law="label", values=labels, vocabulary=parts, origin=origin),
+            "depth": Raster(law="scalar", values=depth, valid=valid, kind="metric", origin=origin),
+            "normals": Raster(law="vector", values=normals, valid=valid, origin=origin),
+            "albedo": Raster(law="colour", values=base, valid=valid, origin=origin),
+        }
+        for name, landmarks in figure.landmarks.items():
+            annotations[name] = locate(stage.geometry, landmarks, buffer.camera, behind)
+        box = np.array([x0, y0, x1, y1], np.float64)
+        found.append(Person(box=box, identity=figure.instance, annotations=annotations))
+    return found
+
+
+def locate(
+    geometry: Geometry, landmarks: Landmarks, camera: Camera, behind: Backdrop | None = None
+) -> Points:
+    """Project landmarks, and decide by exact rays which are seen.
+
+    Points outside the picture are absent: they keep their place but have score 0.
+    """
+    xy, depth = camera.project(landmarks.xyz)
+    height, width = camera.size
+    with np.errstate(invalid="ignore"):
+        inside = (depth > 0) & (xy >= -0.5).all(axis=1)
+        inside &= (xy[:, 0] <= width - 0.5) & (xy[:, 1] <= height - 0.5)
+    way = landmarks.xyz - camera.centre
+    asked = np.flatnonzero(inside)
+    eye = (camera.centre - geometry.centre).astype(np.float32)
+    met = geometry.intersector.nearest(eye, way[asked].astype(np.float32)).distance
+    if behind is not None:
+        pixel = np.rint(xy[asked]).astype(int).clip(0, (width - 1, height - 1))
+        wall = behind.depth[pixel[:, 1] * width + pixel[:, 0]]
+        met = np.minimum(met, wall / depth[asked].astype(np.float32))
+    length = np.linalg.norm(way[asked], axis=1)
+    clear = (1 - met) * length <= landmarks.tolerance[asked]
+    visibility = np.full(len(xy), ABSENT, np.uint8)
+    visibility[asked] = np.where(clear, VISIBLE, OCCLUDED)
+    return Points(
+        vocabulary=landmarks.vocabulary,
+        xy=xy.astype(np.float32),
+        scores=inside.astype(np.float32),
+        visibility=visibility,
+        xyz=camera.to_camera(landmarks.xyz).astype(np.float32),
+    )
+
+
+def _encoded(linear: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return sRGB bytes of linear colours 0 … 1, without any film."""
+    dark, bright = linear * 12.92, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055
+    return (np.where(linear <= 0.0031308, dark, bright) * 255 + 0.5).astype(np.uint8)
