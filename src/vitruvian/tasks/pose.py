@@ -227,7 +227,11 @@ def decode_heatmaps(maps: Tensor, exact: bool = False) -> tuple[Tensor, Tensor]:
     flat = maps.reshape(batch * count, height, width)
     scores, index = _peaks(flat)
     x, y = index % width, index // width
-    step = _newton_step(flat, x, y, scores)
+    # On a CPU, parts too small for torch to wake threads for: that takes longer than the work.
+    at_once = 128 if maps.device.type == "cpu" else max(len(flat), 1)
+    parts = [slice(start, start + at_once) for start in range(0, len(flat), at_once)]
+    steps = [_newton_step(flat[part], x[part], y[part], scores[part]) for part in parts]
+    step = torch.cat(steps) if steps else torch.zeros(0, 2)
     xy = torch.stack([x, y], dim=-1).float()
     if exact:
         xy = torch.where((scores > 0)[:, None], xy, -1.0) + step
@@ -257,6 +261,13 @@ def _gaussian(device: torch.device) -> Tensor:
     return (kernel / kernel.sum()).to(device=device, dtype=torch.float32)
 
 
+def _log(values: Tensor) -> Tensor:
+    if values.device.type != "cpu":
+        return values.log()
+    # torch's logarithm wakes threads for a few thousand numbers and waits for them, up to 15 ms.
+    return torch.from_numpy(np.log(values.detach().numpy()))
+
+
 def _newton_step(flat: Tensor, x: Tensor, y: Tensor, peak: Tensor) -> Tensor:
     """Return the step (N, 2) from each map's peak pixel (x, y) towards the true peak."""
     count, height, width = flat.shape
@@ -271,9 +282,17 @@ def _newton_step(flat: Tensor, x: Tensor, y: Tensor, peak: Tensor) -> Tensor:
     places = (rows.clamp(0, height - 1) * width)[:, :, None] + columns.clamp(0, width - 1)[:, None]
     patch = flat.flatten(1).gather(1, places.flatten(1)).reshape(places.shape).float()
     patch = patch * inside
-    # Separable blur of the 3×3 pixels around the peak, zeros outside the map.
-    taps = torch.stack([F.pad(kernel, (shift, 2 - shift)) for shift in range(3)])
-    blurred = taps @ patch @ taps.T
+    # Separable blur of the 3×3 pixels around the peak, zeros outside the map. As sums, because
+    # products of so many tiny matrices start threads for each.
+    size = _BLUR_KERNEL
+    tall = [(patch[:, i : i + size] * kernel[:, None]).sum(dim=1) for i in range(3)]
+    blurred = torch.stack(
+        [
+            torch.stack([(row[:, i : i + size] * kernel).sum(dim=1) for i in range(3)], dim=-1)
+            for row in tall
+        ],
+        dim=1,
+    )
     # Edge replication: a neighbour outside the map repeats the border pixel.
     near = torch.arange(-1, 2, device=flat.device)
     row = (y[:, None] + near).clamp(0, height - 1) - y[:, None] + 1
@@ -294,7 +313,7 @@ def _newton_step(flat: Tensor, x: Tensor, y: Tensor, peak: Tensor) -> Tensor:
             whole = F.conv2d(whole, kernel.view(1, 1, 1, -1), padding=(0, half))
             factor = peak[part] / whole.amax(dim=(1, 2, 3))
             blurred[part] = blurred[part] * factor[:, None, None]
-    log = blurred.clamp(1e-3, 50).log()
+    log = _log(blurred.clamp(1e-3, 50))
 
     (nw, n, _), (w, c, e), (_, s, se) = (row_.unbind(-1) for row_ in log.unbind(-2))
     dx, dy = (e - w) / 2, (s - n) / 2
