@@ -156,6 +156,20 @@ def test_paint_lies_where_its_mask_is():
     np.testing.assert_allclose(tinted[1, inside], plain[1, inside] / 2, rtol=1e-5)
 
 
+def test_a_window_is_the_same_as_a_larger_mask():
+    whole = surfaces.Paint(mask=MASK, colour=(0.0, 0.0, 0.0))
+    cut = surfaces.Paint(
+        mask=np.ascontiguousarray(MASK[8:40, 8:56]),
+        colour=(0.0, 0.0, 0.0),
+        window=(8 / 64, 1 - 40 / 64, 56 / 64, 1 - 8 / 64),
+    )
+    both = [
+        surfaces.evaluate(surfaces.Skin(tone=(0.4, 0.3, 0.2), paints=(paint,)), places()).albedo
+        for paint in (whole, cut)
+    ]
+    np.testing.assert_allclose(*both, atol=1e-5)
+
+
 def test_an_eye_has_pupil_iris_and_white():
     angles = np.array([0.0, 0.1, 0.3, 0.4, 0.8, 1.2])
     directions = np.stack([np.sin(angles), np.zeros(6), np.cos(angles)])
@@ -177,7 +191,8 @@ def test_masks_and_textures_say_what_they_need():
         surfaces.Paint(mask=np.zeros((4, 4)), colour=RED)
     with pytest.raises(InputError, match="uint8 sRGB"):
         Texture(image=np.zeros((4, 4, 3)))
-    assert surfaces.Paint(mask=np.zeros((4, 4), np.uint8), colour=RED).box == (0, 0, 0, 0)
+    with pytest.raises(InputError, match="window"):
+        surfaces.Paint(mask=MASK, colour=RED, window=(0.5, 0, 0.5, 1))
 
 
 @given(st.integers(0, 2**31), st.floats(0.1, 500))

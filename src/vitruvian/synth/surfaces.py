@@ -24,7 +24,8 @@ class Paint:
     """Something painted on skin through a mask: brows, a beard, lips, nails, freckles, a tan.
 
     Attributes:
-        mask: (H, W) uint8 in texture coordinates, v upwards; 255 where the paint is full.
+        mask: (H, W) uint8, 255 where the paint is full; nothing is painted outside of it.
+        window: texture coordinates (u0, v0, u1, v1) it covers; v upwards, its first row at v1.
         colour: linear RGB.
         opacity: of the paint where the mask is full, 0 … 1.
         tints: whether the colour multiplies what is below (lips, blush) instead of covering it.
@@ -36,20 +37,16 @@ class Paint:
     opacity: float = 1.0
     tints: bool = False
     strand: float = 0.0
+    window: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
         if self.mask.dtype != np.uint8 or self.mask.ndim != 2 or 0 in self.mask.shape:
             raise InputError(
                 f"a paint needs an (H, W) uint8 mask, got {self.mask.dtype} {self.mask.shape}"
             )
-        rows, columns = (np.flatnonzero(self.mask.any(axis=axis)) for axis in (1, 0))
-        spans = [(int(s[0]), int(s[-1]) + 1) if len(s) else (0, 0) for s in (columns, rows)]
-        object.__setattr__(self, "_box", (*spans[0], *spans[1]))
-
-    @property
-    def box(self) -> tuple[int, int, int, int]:
-        """Columns and rows (first, last + 1, first, last + 1) outside which the mask is empty."""
-        return self._box  # type: ignore[attr-defined]
+        u0, v0, u1, v1 = self.window
+        if not (u0 < u1 and v0 < v1):
+            raise InputError(f"a paint's window is u0, v0, u1 > u0, v1 > v0, got {self.window}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -303,17 +300,19 @@ def _skin(skin: Skin, places: Places) -> Material:
 
 
 def _lay(paint: Paint, albedo: Floats, places: Places) -> None:
-    """Lay a paint on the colours, in place, looking only at places within its mask's box."""
+    """Lay a paint on the colours, in place, looking only at places within its window."""
     rows, columns = paint.mask.shape
-    x = places.uv[0] * np.float32(columns) - np.float32(0.5)
-    y = (np.float32(1) - places.uv[1]) * np.float32(rows) - np.float32(0.5)
-    x0, x1, y0, y1 = paint.box
-    where = np.flatnonzero((x > x0 - 1) & (x < x1) & (y > y0 - 1) & (y < y1))
+    u0, v0, u1, v1 = (np.float32(edge) for edge in paint.window)
+    u, v = places.uv
+    where = np.flatnonzero((u > u0) & (u < u1) & (v > v0) & (v < v1))
     if not len(where):
         return
+    x = (u[where] - u0) * (np.float32(columns) / (u1 - u0)) - np.float32(0.5)
+    y = (v1 - v[where]) * (np.float32(rows) / (v1 - v0)) - np.float32(0.5)
     # OpenCV samples at most 32767 places of a row
-    x, y = x[where][None], y[where][None]
-    mask = cv2.remap(paint.mask, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+    mask = cv2.remap(
+        paint.mask, x[None], y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )[0]
     amount = mask.astype(np.float32) * np.float32(paint.opacity / 255)
     if paint.strand > 0:
         points = places.canonical[:, where] * np.array([[1.0], [0.4], [1.0]], np.float32)
