@@ -81,12 +81,18 @@ def test_resampling_equals_torchs_own(height, width, rows, columns):
     torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=0)
 
 
-@given(st.integers(0, 1000), st.sampled_from([(7, 5), (40, 33), (96, 80)]), st.integers(1, 12))
-def test_winning_channels_equal_resize_then_argmax(seed, size, coarse):
+@given(
+    st.integers(0, 1000),
+    st.sampled_from([(7, 5), (40, 33), (150, 80)]),
+    st.integers(1, 12),
+    st.booleans(),
+)
+def test_winning_channels_equal_resize_then_argmax(seed, size, coarse, whole):
     torch.manual_seed(seed)
     logits = F.interpolate(torch.randn(1, 6, coarse + 1, coarse), (24, 18), mode="bicubic")[0]
-    view = View(Crop.stretch(size, (96, 72)), size)
-    grid = view.grid((24, 18), logits.device)
+    box = [0.1 * size[1], 0.2 * size[0], 0.9 * size[1], size[0]]
+    crop = Crop.stretch(size, (96, 72)) if whole else Crop.from_box(box, (96, 72))
+    grid = View(crop, size).grid((24, 18), logits.device)
     dense = resample(logits, *grid)
     labels = resampled_argmax(logits, *grid).long()
     best = dense.amax(dim=0)
