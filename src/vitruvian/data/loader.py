@@ -9,9 +9,7 @@ same for any number of ranks and workers, and ``LoaderState`` is all that a chec
 Pictures travel as uint8; normalise them on the device.
 """
 
-import multiprocessing
 import pickle
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -25,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from vitruvian.data.order import Order
 from vitruvian.data.source import Source
+from vitruvian.data.workers import worker_context
 from vitruvian.errors import InputError, VitruvianError
 from vitruvian.person import Sample
 
@@ -167,7 +166,7 @@ class Loader:
         if self.workers:
             settings = {
                 "num_workers": self.workers,
-                "multiprocessing_context": _context(),
+                "multiprocessing_context": worker_context(__name__),
                 "worker_init_fn": _calm_worker,
                 "prefetch_factor": self._prefetch,
             }
@@ -289,15 +288,6 @@ def _stacked(items: list[_Item]) -> tuple[dict[str, Tensor], Spills] | _Failure:
         spills.add(spilled)
         rows.append(content | {"index": index})
     return default_collate(rows), spills
-
-
-def _context() -> Any:
-    """Fork clean processes that never touched a GPU or a lock of this one."""
-    if sys.platform == "win32":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vitruvian.data.loader"])
-    return context
 
 
 def _calm_worker(_: int) -> None:

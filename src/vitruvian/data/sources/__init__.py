@@ -12,15 +12,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from vitruvian.data.options import SourceOptions
 from vitruvian.data.reader import Shards
 from vitruvian.data.shards import finished
 from vitruvian.data.source import Source
 from vitruvian.data.sources.coco import open_coco
-from vitruvian.data.sources.files import Missing, list_pictures, listed, nearest_folder
+from vitruvian.data.sources.files import list_pictures, listed, nearest_folder
 from vitruvian.data.sources.folder import find_roles, open_folder
 from vitruvian.data.sources.images import open_images
 from vitruvian.data.sources.manifest import is_manifest, open_manifest
-from vitruvian.data.sources.maps import Convention, DepthKind, MapSettings
+from vitruvian.data.sources.maps import MapSettings
 from vitruvian.data.sources.names import open_aic, open_crowdpose, open_mpii
 from vitruvian.data.sources.parts import open_parts
 from vitruvian.data.sources.webdataset import Tars
@@ -32,45 +33,17 @@ __all__ = ["LAYOUTS", "Layout", "SourceOptions", "detect", "open_source"]
 _HEAD = 1 << 20  # bytes in which the first entry of a list is looked for
 
 
-@dataclass(frozen=True, kw_only=True)
-class SourceOptions:
-    """What the files of a source do not say; an option the layout has no use for is an error.
-
-    Attributes:
-        images: folder of the pictures, where it is not found beside the annotations.
-        points: vocabulary of the points: a name, or a .toml file.
-        parts: vocabulary of the label maps; for public parsing sets the one to translate into.
-        labels: label set the values are in, where not those of ``parts``; such as studio34.
-        depth_kind: metric (metres), relative or inverse.
-        depth_scale: stored steps per unit of depth.
-        normals: axes of normal maps: opengl, opencv, directx or dsine.
-        facing: refuse normals that do not face the viewer.
-        holes: keep person pixels without depth or normal (NaN) as not known.
-        missing: whether a missing file is an error, or its sample is left out ("skip").
-    """
-
-    images: Path | None = None
-    points: str | None = None
-    parts: str | None = None
-    labels: str | None = None
-    depth_kind: DepthKind | None = None
-    depth_scale: float | None = None
-    normals: Convention | None = None
-    facing: bool = True
-    holes: bool = False
-    missing: Missing = "raise"
-
-    def settings(self) -> MapSettings:
-        """Return what the readers of maps need."""
-        return MapSettings(
-            parts=_words(self.parts),
-            labels=self.labels,
-            depth_kind=self.depth_kind,
-            depth_scale=self.depth_scale,
-            convention=self.normals,
-            facing=self.facing,
-            holes="keep" if self.holes else "refuse",
-        )
+def map_settings(options: SourceOptions) -> MapSettings:
+    """Return what the readers of maps need of the options."""
+    return MapSettings(
+        parts=_words(options.parts),
+        labels=options.labels,
+        depth_kind=options.depth_kind,
+        depth_scale=options.depth_scale,
+        convention=options.normals,
+        facing=options.facing,
+        holes="keep" if options.holes else "refuse",
+    )
 
 
 def _words(name: str | None) -> Vocabulary | None:
@@ -144,13 +117,13 @@ _TABLE = (
         name="folder",
         about="folders of pictures, masks, parts, depths, normals, albedo with equal stems",
         options=_MAPS,
-        open=lambda path, o: open_folder(path, o.settings(), missing=o.missing),
+        open=lambda path, o: open_folder(path, map_settings(o), missing=o.missing),
     ),
     Layout(
         name="manifest",
         about="train.json: a list of samples, each naming its files",
         options=_MAPS,
-        open=lambda path, o: open_manifest(path, o.settings(), missing=o.missing),
+        open=lambda path, o: open_manifest(path, map_settings(o), missing=o.missing),
     ),
     Layout(name="lip", about="LIP parsing", options=("parts", "missing"), open=_public("lip")),
     Layout(name="cihp", about="CIHP parsing", options=("parts", "missing"), open=_public("cihp")),

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vitruvian.data.sources.files import Entry, Files, Known, Missing
+from vitruvian.data.options import Missing
+from vitruvian.data.sources.files import Entry, Files, Known
 from vitruvian.errors import InputError
 from vitruvian.formats import coco
 from vitruvian.formats.record import Record

@@ -5,13 +5,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vitruvian import image
 from vitruvian.camera import Camera
+from vitruvian.data.options import Missing
 from vitruvian.errors import InputError
 from vitruvian.person import Person, Raster, Sample
 
@@ -19,9 +19,6 @@ PICTURES = frozenset(
     f".{name}" for name in ("jpg", "jpeg", "jpe", "png", "webp", "bmp", "tif", "tiff", "avif")
 )
 """What counts as a picture in a folder."""
-
-Missing = Literal["raise", "skip"]
-"""What to do about files that something refers to and that are not there."""
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitruvian.camera import Camera
+from vitruvian.data.options import Missing
 from vitruvian.data.sources.files import (
     PICTURES,
     Entry,
     Files,
     Known,
-    Missing,
     files_by_stem,
     list_pictures,
     listed,

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vitruvian.data.sources.files import Entry, Missing
+from vitruvian.data.options import Missing
+from vitruvian.data.sources.files import Entry
 from vitruvian.data.sources.folder import Paired
 from vitruvian.data.sources.maps import MapSettings
 from vitruvian.errors import InputError

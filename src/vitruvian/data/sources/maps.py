@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vitruvian import image
 from vitruvian.colour import NORMAL_AXES, normal_signs
 from vitruvian.correspondence import convert_labels
+from vitruvian.data.options import Convention, DepthKind
 from vitruvian.data.sources.files import check_size
 from vitruvian.errors import InputError
 from vitruvian.formats import depth as depth_files
@@ -27,8 +28,6 @@ from vitruvian.vocabulary import Vocabulary
 
 SUFFIXES = (".png", ".npy", ".npz", ".exr", ".jpg", ".jpeg")
 """What a map may be; JPEG for masks and albedo only."""
-DepthKind = Literal["metric", "relative", "inverse"]
-Convention = Literal["opengl", "opencv", "directx", "dsine"]
 _GRAZING = 0.01
 _UNIT = 0.1  # largest departure of a normal's length from 1
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vitruvian.data.options import Missing
 from vitruvian.data.sources.coco import Annotated, find_images, open_coco
-from vitruvian.data.sources.files import Missing
 from vitruvian.errors import InputError
 from vitruvian.files import read_json
 from vitruvian.formats.record import Record, layout, make_points

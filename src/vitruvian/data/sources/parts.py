@@ -10,10 +10,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vitruvian.data.options import Missing
 from vitruvian.data.source import Source
 from vitruvian.data.sources.files import (
     Entry,
-    Missing,
     files_by_stem,
     list_pictures,
     nearest_folder,

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitruvian.data.codec import decode, picture_of, read_json_member
+from vitruvian.data.options import Missing
 from vitruvian.data.reader import PlacedFile
-from vitruvian.data.sources.files import Missing, listed
+from vitruvian.data.sources.files import listed
 from vitruvian.data.tars import iterate_tar
 from vitruvian.errors import InputError
 from vitruvian.person import Sample
