@@ -227,10 +227,10 @@ def test_places_know_their_pixel_and_strands_their_direction():
 def test_positions_between_pixels_can_be_cast():
     camera = look((0, 1, 3), (0, 1, 0), size=(64, 48))
     geometry = gather(mannequin())
-    grid = pixel_grid(camera.size).reshape(-1, 2)
-    whole = cast(geometry, camera, grid)
+    x, y = pixel_grid(camera.size).reshape(-1, 2).T
+    whole = cast(geometry, camera, x, y)
     assert np.array_equal(whole.ray, trace(geometry, camera).hits.ray)
-    moved = cast(geometry, camera, grid + 0.25)
+    moved = cast(geometry, camera, x + 0.25, y + 0.25)
     assert 0 < (np.setxor1d(moved.ray, whole.ray)).size < 200
 
 

@@ -97,11 +97,11 @@ def resolve(
     height, width = camera.size
     known = np.full(height * width, -1, np.int64)
     known[buffer.hits.ray] = np.arange(len(buffer.hits))
-    place = np.stack([pixels % width, pixels // width], axis=1).astype(np.float64)
+    y, x = np.divmod(pixels, width)
     total = np.minimum(picture[:, pixels], np.float32(brightest))
     offsets = _OFFSETS[:: 4 // rays][:rays] if rays in (1, 2, 4) else _OFFSETS[:rays]
     for number, offset in enumerate(offsets):
-        hits = cast(geometry, camera, place + offset)
+        hits = cast(geometry, camera, x + offset[0], y + offset[1])
         colour = behind[:, pixels].copy()
         nearer = np.flatnonzero(hits.depth < behind_depth[pixels[hits.ray]])
         hits = select(hits, nearer)

@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vitruvian.camera import Camera, pixel_grid
+from vitruvian.camera import Camera
 from vitruvian.errors import InputError
+from vitruvian.geometry import resize_matrix
 from vitruvian.image import read
-from vitruvian.synth import irradiance, light, patterns, place
+from vitruvian.synth import gbuffer, irradiance, light, patterns, place
 from vitruvian.synth.gbuffer import Geometry
 from vitruvian.synth.irradiance import Quality
 from vitruvian.synth.light import Lamps, Light
@@ -71,6 +72,7 @@ class Backdrop:
     """What a camera sees where nobody is, row by row: n = height · width.
 
     Attributes:
+        camera: of this size.
         radiance: (3, n) linear; of a photograph, as displayed (0 … 1).
         depth: (n,) camera z of what is seen, infinite for a photograph and the sky.
         floor: (n,) camera z of what people's shadows fall on, infinite where on nothing.
@@ -78,6 +80,7 @@ class Backdrop:
         displayed: whether the radiance is that of a finished picture.
     """
 
+    camera: Camera
     radiance: NDArray[np.float32]
     depth: NDArray[np.float32]
     floor: NDArray[np.float32]
@@ -121,43 +124,58 @@ def light_of(background: Background, camera: Camera, point: Floats) -> Light:
     return _guessed(background, camera)
 
 
-def view(background: Background, camera: Camera) -> Backdrop:
-    """Return what a camera sees of a background."""
+def view(background: Background, camera: Camera, *, shrink: int = 1) -> Backdrop:
+    """Return what a camera sees of a background, ``shrink`` times smaller if it will be blurred."""
+    if shrink > 1:
+        size = (-(-camera.size[0] // shrink), -(-camera.size[1] // shrink))
+        camera = camera.cropped(resize_matrix(camera.size, size), size)
     count = camera.size[0] * camera.size[1]
-    grid = pixel_grid(camera.size).reshape(-1, 2)
     if isinstance(background, LitPlace):
-        seen = place.see_pixels(background, camera, grid)
-        normal = np.zeros((3, count), np.float32)
-        met = seen.face >= 0
-        normal[:, met] = background.normals[seen.face[met]].T
+        seen = place.see_pixels(background, camera)
+        normal = background.normals.take(seen.face, axis=0).T  # of the sky any: it has no floor
         return Backdrop(
-            radiance=seen.radiance, depth=seen.distance, floor=seen.distance, normal=normal
+            camera=camera,
+            radiance=seen.radiance,
+            depth=seen.distance,
+            floor=seen.distance,
+            normal=normal,
         )
     shown = background.cut(camera.size).reshape(-1, 3).T
     depth = np.full(count, np.inf, np.float32)
     floor = depth.copy()
     if background.floor:
-        down = (camera.rays(grid) @ camera.rotation)[:, 1]
+        down = gbuffer.directions(camera, *gbuffer.grid((0, 0, camera.size[1], camera.size[0])))[1]
         reach = -camera.centre[1] / np.where(np.abs(down) < 1e-9, -1e-9, down)
         floor = np.where((reach > 0) & (reach < 60), reach, np.inf).astype(np.float32)
     normal = np.zeros((3, count), np.float32)
     normal[1] = 1
     linear = patterns.to_linear(shown.astype(np.float32) / 255)
-    return Backdrop(radiance=linear, depth=depth, floor=floor, normal=normal, displayed=True)
+    return Backdrop(
+        camera=camera, radiance=linear, depth=depth, floor=floor, normal=normal, displayed=True
+    )
+
+
+def enlarged(backdrop: Backdrop, camera: Camera) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the (3, n) radiance and (n,) depth of a backdrop at the full size of ``camera``."""
+    if backdrop.camera.size == camera.size:
+        return backdrop.radiance, backdrop.depth
+    size, shown = backdrop.camera.size, camera.size[::-1]
+    radiance = np.ascontiguousarray(backdrop.radiance.T).reshape(*size, 3)
+    radiance = cv2.resize(radiance, shown, interpolation=cv2.INTER_LINEAR).reshape(-1, 3)
+    depth = backdrop.depth.reshape(size)
+    depth = cv2.resize(depth, shown, interpolation=cv2.INTER_NEAREST_EXACT).ravel()
+    return np.ascontiguousarray(radiance.T, np.float32), np.asarray(depth, np.float32)
 
 
 def shadowed(
-    backdrop: Backdrop,
-    geometry: Geometry,
-    lamps: Lamps,
-    camera: Camera,
-    jitter: tuple[float, float],
+    backdrop: Backdrop, geometry: Geometry, lamps: Lamps, jitter: tuple[float, float]
 ) -> Backdrop:
     """Return the backdrop darkened where people hide the light.
 
     The sky's part is asked on a coarse grid, because a floor's ambient occlusion is smooth; the
     sun's at every pixel that its shadow can reach.
     """
+    camera = backdrop.camera
     height, width = camera.size
     low = geometry.spans[:, 0].min(axis=0) + geometry.centre
     high = geometry.spans[:, 1].max(axis=0) + geometry.centre
@@ -187,8 +205,9 @@ def _receivers(
     """Return pixels whose floor lies in a box, and (3, n) its world positions there."""
     near, far = _depth_range(camera, low, high)
     pixel = np.flatnonzero((backdrop.floor > near) & (backdrop.floor < far))
-    xy = np.stack([pixel % camera.size[1], pixel // camera.size[1]], axis=1)
-    position = camera.lift(xy, backdrop.floor[pixel]).T
+    y, x = np.divmod(pixel, camera.size[1])
+    position = gbuffer.directions(camera, x, y) * backdrop.floor[pixel]
+    position += camera.centre[:, None]
     inside = ((position > low[:, None]) & (position < high[:, None])).all(axis=0)
     return pixel[inside], position[:, inside]
 

@@ -6,7 +6,7 @@ in float64 on the triangle that was met, so it is as exact as the mesh. Normals 
 between vertices (smooth shading) and face the viewer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -178,29 +178,53 @@ def gather(
 
 def trace(geometry: Geometry, camera: Camera) -> GBuffer:
     """Cast a ray through the centre of every pixel that may see something."""
-    x0, y0, x1, y1 = window = _window(geometry, camera)
-    y, x = np.mgrid[y0:y1, x0:x1]
-    hits = cast(geometry, camera, np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float64))
-    width = x1 - x0
-    pixel = (hits.ray // max(width, 1) + y0) * camera.size[1] + hits.ray % max(width, 1) + x0
+    window = _window(geometry, camera)
+    hits = cast(geometry, camera, *grid(window))
+    y, x = np.divmod(hits.ray, max(window[2] - window[0], 1))
+    pixel = (y + window[1]) * camera.size[1] + x + window[0]
     return GBuffer(camera=camera, window=window, hits=replace(hits, ray=pixel))
 
 
-def cast(geometry: Geometry, camera: Camera, xy: NDArray[np.float64]) -> Hits:
-    """Cast rays through picture positions (N, 2); ``ray`` of the result counts them."""
-    directions = camera.rays(xy) @ camera.rotation  # camera z of each is 1
+def cast(
+    geometry: Geometry, camera: Camera, x: NDArray[np.floating], y: NDArray[np.floating]
+) -> Hits:
+    """Cast rays through picture positions, (N,) each; ``ray`` of the result counts them."""
+    ways = directions(camera, x, y)
     eye = camera.centre - geometry.centre
-    nearest = geometry.intersector.nearest(eye.astype(np.float32), directions.astype(np.float32))
-    return _filled(geometry, nearest, eye[:, None], directions)
+    nearest = geometry.intersector.nearest(eye.astype(np.float32), ways.astype(np.float32).T)
+    return _filled(geometry, nearest, eye[:, None], ways)
+
+
+def grid(window: tuple[int, int, int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return x and y of the pixels of a window (x0, y0, x1, y1), row by row."""
+    x0, y0, x1, y1 = window
+    y, x = np.mgrid[y0:y1, x0:x1]
+    return x.ravel().astype(np.float64), y.ravel().astype(np.float64)
+
+
+def directions(
+    camera: Camera, x: NDArray[np.floating], y: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Return (3, N) world directions with camera z = 1 through picture positions.
+
+    The same as ``camera.rays``, in rows per coordinate and much faster for a plain lens.
+    """
+    if len(camera.distortion):
+        return np.ascontiguousarray((camera.rays(np.stack([x, y], axis=1)) @ camera.rotation).T)
+    matrix = camera.rotation.T @ np.linalg.inv(camera.matrix)
+    ways = np.empty((3, len(x)))
+    for row, (across, down, start) in zip(ways, matrix, strict=True):
+        np.multiply(x, across, out=row)
+        row += y * down
+        row += start
+    return ways
 
 
 def beyond(geometry: Geometry, hits: Hits, which: NDArray[np.integer]) -> Hits:
     """Cast the rays of some hits further; ``ray`` of the result counts those, depth goes on."""
     start = hits.position[:, which].astype(np.float64) + hits.view[:, which] * 2e-4
-    ways = np.ascontiguousarray(hits.view[:, which].T, np.float64)
-    nearest = geometry.intersector.nearest(
-        np.ascontiguousarray(start.T, np.float32), ways.astype(np.float32)
-    )
+    ways = hits.view[:, which].astype(np.float64)
+    nearest = geometry.intersector.nearest(start.astype(np.float32).T, ways.astype(np.float32).T)
     further = _filled(geometry, nearest, start, ways)
     return replace(further, depth=further.depth + hits.depth[which][further.ray])
 
@@ -254,6 +278,17 @@ def strands(geometry: Geometry, hits: Hits, part: NDArray[np.integer]) -> NDArra
     return along / np.maximum(length, np.float32(1e-20))
 
 
+def grouped(values: NDArray[np.integer]) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Yield each value and the ascending indices where it is."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1, len(ordered))
+    start = 0
+    for end in ends if len(ordered) else ():
+        yield int(ordered[start]), order[start:end]
+        start = end
+
+
 def focal(camera: Camera) -> float:
     """Return the mean focal length in pixels."""
     return float(np.sqrt(abs(np.linalg.det(camera.matrix[:2, :2]))))
@@ -263,7 +298,7 @@ def _filled(
     geometry: Geometry,
     nearest: Nearest,
     start: NDArray[np.float64],
-    directions: NDArray[np.float64],
+    ways: NDArray[np.float64],
 ) -> Hits:
     """Compute what rays met from where they start, (3, 1) or (3, N), block by block."""
     ray = np.flatnonzero(nearest.face >= 0)
@@ -272,7 +307,7 @@ def _filled(
         part = slice(first, first + BLOCK)
         chosen = ray[part]
         eye = start if start.shape[1] == 1 else start[:, chosen]
-        way = np.ascontiguousarray(directions[chosen].T)
+        way = ways[:, chosen]
         u, v = nearest.u[chosen], nearest.v[chosen]
         _fill(geometry, hits, part, eye, way, u, v, nearest.distance[chosen])
     return hits

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from vitruvian.camera import Camera
 from vitruvian.synth import light, patterns
-from vitruvian.synth.gbuffer import BLOCK, focal
-from vitruvian.synth.intersect import Engine, Intersector, make_intersector
+from vitruvian.synth.gbuffer import BLOCK, directions, focal, grid, grouped
+from vitruvian.synth.intersect import Engine, Intersector, Nearest, make_intersector
 from vitruvian.synth.light import Lamps, Light
 from vitruvian.synth.patterns import Colour, Pattern
 
@@ -136,40 +136,39 @@ class Seen:
     face: NDArray[np.int32]
 
 
-def see(lit: LitPlace, origin: Floats, directions: NDArray[np.float32], spread: float) -> Seen:
+def see(lit: LitPlace, origin: Floats, ways: NDArray[np.float32], spread: float) -> Seen:
     """Return what rays from one point meet.
 
     Args:
         lit: the place.
         origin: (3,) world.
-        directions: (n, 3) of any length.
+        ways: (3, n) directions of any length.
         spread: footprint of a ray per unit of distance along it.
     """
-    count = len(directions)
+    count = ways.shape[1]
     radiance = np.empty((3, count), np.float32)
     distance = np.empty(count, np.float32)
     face = np.empty(count, np.int32)
     start = np.asarray(origin, np.float32)
     for first in range(0, count, 4 * BLOCK):
         part = slice(first, first + 4 * BLOCK)
-        met = lit.intersector.nearest(start, directions[part])
+        met = lit.intersector.nearest(start, ways[:, part].T)
         face[part], distance[part] = met.face, met.distance
-        ways = np.ascontiguousarray(directions[part].T)
-        radiance[:, part] = _shade(lit, start, ways, met.face, met.u, met.v, met.distance, spread)
+        radiance[:, part] = _shade(lit, start, ways[:, part], met, spread)
     return Seen(radiance=radiance, distance=distance, face=face)
 
 
-def see_pixels(lit: LitPlace, camera: Camera, xy: Floats) -> Seen:
-    """Return what a camera sees of a place through picture positions (N, 2); distance is depth."""
-    directions = (camera.rays(xy) @ camera.rotation).astype(np.float32)
-    return see(lit, camera.centre, directions, 1 / focal(camera))
+def see_pixels(lit: LitPlace, camera: Camera) -> Seen:
+    """Return what a camera sees of a place through all its pixels; the distance is depth."""
+    ways = directions(camera, *grid((0, 0, camera.size[1], camera.size[0])))
+    return see(lit, camera.centre, ways.astype(np.float32), 1 / focal(camera))
 
 
 def light_at(lit: LitPlace, point: Floats) -> Light:
     """Return the light that arrives at a point of a place (the place seen all around it)."""
     rows, columns = 32, 64
-    directions = light.map_directions(rows, columns).reshape(-1, 3).astype(np.float32)
-    seen = see(lit, point, directions, np.pi / rows).radiance.T.reshape(rows, columns, 3)
+    around = light.map_directions(rows, columns).reshape(-1, 3).T.astype(np.float32)
+    seen = see(lit, point, around, np.pi / rows).radiance.T.reshape(rows, columns, 3)
     sky = lit.place.sky
     if not lit.place.sunlit:
         return light.from_environment(seen)
@@ -183,42 +182,38 @@ def _shade(
     lit: LitPlace,
     origin: NDArray[np.float32],
     ways: NDArray[np.float32],
-    face: NDArray[np.int32],
-    u: NDArray[np.float32],
-    v: NDArray[np.float32],
-    distance: NDArray[np.float32],
+    met: Nearest,
     spread: float,
 ) -> NDArray[np.float32]:
     """Return (3, n) radiance along rays, those that meet nothing included."""
     radiance = np.empty(ways.shape, np.float32)
-    lost = np.flatnonzero(face < 0)
-    if len(lost):
-        way = ways[:, lost]
-        way /= np.sqrt((way * way).sum(axis=0))
-        radiance[:, lost] = light.look_up(lit.place.sky.environment, way)
-    finishes = np.where(face >= 0, lit.triangle_finish[face], -1).astype(np.int16)
-    order = np.argsort(finishes, kind="stable")
-    ordered = finishes[order]
-    for own in np.unique(ordered):
+    finishes = np.where(met.face >= 0, lit.triangle_finish.take(met.face), -1)
+    for own, order in grouped(finishes.astype(np.int16)):
         if own < 0:
+            way = ways[:, order]
+            way /= np.sqrt((way * way).sum(axis=0))
+            radiance[:, order] = light.look_up(lit.place.sky.environment, way)
             continue
-        first, last = np.searchsorted(ordered, [own, own + 1])
         finish = lit.place.finishes[own]
         emission = np.array(finish.emission, np.float32)[:, None]
-        for start in range(first, last, BLOCK):
-            part = order[start : min(start + BLOCK, last)]
-            far = distance[part]
-            point = origin[:, None] + ways[:, part] * far
-            plane, received = _flat(lit, face[part], u[part], v[part], point)
-            normal = np.ascontiguousarray(lit.normals.take(face[part], axis=0).T)
-            received = received + _sunshine(lit, point, normal, ways[:, part])
-            slant = np.abs((normal * ways[:, part]).sum(axis=0))
-            length = np.sqrt((ways[:, part] ** 2).sum(axis=0))
+        for start in range(0, len(order), BLOCK):
+            part = order[start : start + BLOCK]
+            face, far, way = met.face[part], met.distance[part], ways[:, part]
+            point = way * far
+            point += origin[:, None]
+            plane, received = _flat(lit, face, met.u[part], met.v[part], point)
+            normal = lit.normals.take(face, axis=0).T
+            slant = (normal * way).sum(axis=0)
+            length = np.sqrt((way * way).sum(axis=0))
+            received += _sunshine(lit, point, lit.lamps.sun @ normal, slant, way)
             # a pixel's footprint is drawn out where a face is seen at a slant
-            drawn = np.sqrt(np.maximum(slant / length, np.float32(0.05)))
-            footprint = far * np.float32(spread) / drawn
-            albedo = patterns.evaluate(finish.pattern, plane, point, footprint)
-            radiance[:, part] = albedo * (received + emission)
+            drawn = np.sqrt(np.maximum(np.abs(slant) / length, np.float32(0.05)))
+            albedo = patterns.evaluate(
+                finish.pattern, plane, point, far * np.float32(spread) / drawn
+            )
+            received += emission
+            received *= albedo
+            radiance[:, part] = received
     return radiance
 
 
@@ -268,19 +263,25 @@ def _map_light(lit: LitPlace, own: NDArray[np.integer], s: Floats, t: Floats) ->
     return np.stack(rows)
 
 
-def _sunshine(lit: LitPlace, point: Floats, normal: Floats, way: Floats) -> Floats:
-    """Return (3, n) the sun's light over π at points seen along ``way``."""
+def _sunshine(lit: LitPlace, point: Floats, toward: Floats, slant: Floats, way: Floats) -> Floats:
+    """Return (3, n) the sun's light over π at points.
+
+    Args:
+        lit: the place.
+        point: (3, n) places on it.
+        toward: (n,) cosine between the normal and the sun.
+        slant: (n,) product of the normal and the direction the point is seen along.
+        way: (3, n) that direction.
+    """
     colour = lit.lamps.sun_colour[:, None] * np.float32(1 / np.pi)
-    cosine = lit.lamps.sun @ normal
-    cosine *= np.where((normal * way).sum(axis=0) > 0, np.float32(-1), np.float32(1))
-    cosine = np.maximum(cosine, 0)
     if not lit.place.sunlit or not colour.any():
         return np.zeros((3, 1), np.float32)
+    cosine = np.maximum(np.where(slant > 0, -toward, toward), 0)
     asked = np.flatnonzero(cosine > 0)
     start = point[:, asked] + lit.lamps.sun[:, None] * np.float32(0.01)
     start -= way[:, asked] * np.float32(0.002)
-    toward = np.broadcast_to(lit.lamps.sun, (len(asked), 3))
-    hidden = lit.intersector.occluded(np.ascontiguousarray(start.T, np.float32), toward)
+    sun = np.broadcast_to(lit.lamps.sun, (len(asked), 3))
+    hidden = lit.intersector.occluded(start.astype(np.float32, copy=False).T, sun)
     cosine[asked[hidden]] = 0
     return colour * cosine
 

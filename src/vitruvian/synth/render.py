@@ -9,6 +9,7 @@ therefore changes with light and optics, the labels never.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +18,11 @@ from vitruvian import vocabulary
 from vitruvian.camera import Camera
 from vitruvian.errors import InputError
 from vitruvian.person import ABSENT, OCCLUDED, VISIBLE, Annotation, Person, Points, Raster, Sample
-from vitruvian.synth import (
-    antialias,
-    background,
-    gbuffer,
-    irradiance,
-    light,
-    optics,
-    shade,
-)
-from vitruvian.synth.background import Backdrop, Background
+from vitruvian.synth import antialias, gbuffer, irradiance, shade
+from vitruvian.synth import background as backgrounds
+from vitruvian.synth import light as lights
+from vitruvian.synth import optics as films
+from vitruvian.synth.background import Background
 from vitruvian.synth.gbuffer import GBuffer, Geometry
 from vitruvian.synth.intersect import Engine
 from vitruvian.synth.irradiance import Quality
@@ -141,11 +137,11 @@ def prepare(scene: Scene, *, engine: Engine | None = None, device: str = "cpu") 
 def render(
     stage: Stage,
     camera: Camera,
-    backdrop: Background,
+    background: Background,
     rng: np.random.Generator,
     *,
-    shine: Light | None = None,
-    lens: Optics | None = None,
+    light: Light | None = None,
+    optics: Optics | None = None,
     quality: Quality | None = None,
     name: str = "",
 ) -> Rendered:
@@ -154,41 +150,50 @@ def render(
     Args:
         stage: the scene, prepared.
         camera: who looks; its size is the picture's.
-        backdrop: what is behind.
+        background: what is behind.
         rng: where noise comes from; nothing else is left to chance.
-        shine: the light; by default that of the background.
-        lens: how the picture is taken; by default ideally.
+        light: by default that of the background.
+        optics: how the picture is taken; by default ideally.
         quality: rays spent on light; by default what the picture's height needs.
         name: of the sample.
     """
-    lens = lens or Optics()
+    optics = optics or Optics()
     quality = quality or irradiance.quality_for(camera.size[0])
     first, second = (float(part) for part in rng.random(2))
     jitter = (first, second)
     geometry, surfaces = stage.geometry, stage.scene.surfaces
-    if shine is None:
-        shine = background.light_of(backdrop, camera, geometry.centre)
-    lamps = light.prepare(shine)
-    behind = background.view(backdrop, camera)
+    if light is None:
+        light = backgrounds.light_of(background, camera, geometry.centre)
+    lamps = lights.prepare(light)
+    blur = optics.background_blur * camera.size[0]
+    shrink = 4 if blur > 10 else 2 if blur > 3 else 1
+    behind = backgrounds.view(background, camera, shrink=shrink)
+    behind = backgrounds.shadowed(behind, geometry, lamps, jitter)
+    far_radiance, far = backgrounds.enlarged(behind, camera)
     buffer = gbuffer.trace(geometry, camera)
-    seen = np.flatnonzero(buffer.hits.depth < behind.depth[buffer.hits.ray] + 1e-3)
+    # labels must not depend on how much the background is blurred: ask for its exact depth
+    wall = far[buffer.hits.ray]
+    if shrink > 1:
+        wall = backgrounds.depth_at(background, camera, buffer.hits.ray)
+    seen = np.flatnonzero(buffer.hits.depth < wall + 1e-3)
     buffer = replace(buffer, hits=antialias.select(buffer.hits, seen))
     received = _received(geometry, buffer, lamps, quality, jitter)
     shaded = shade.shade(geometry, surfaces, buffer.hits, received, lamps, camera)
-    behind = background.shadowed(behind, geometry, lamps, camera, jitter)
-    exposure, behind = _exposed(buffer, shaded, behind)
-    blurred = _blurred(behind.radiance, camera.size, lens.background_blur)
+    exposure = _metered(buffer, shaded, far_radiance, displayed=behind.displayed)
+    if behind.displayed:
+        far_radiance = films.display_to_scene(far_radiance) / np.float32(exposure)
+    blurred = _blurred(far_radiance, camera.size, blur)
     _look_through(stage, buffer, shaded, blurred, lamps, quality, jitter, camera)
     picture = blurred.copy()
     picture[:, buffer.hits.ray] = shaded.radiance
     antialias.resolve(
-        picture, blurred, behind.depth, geometry, surfaces, buffer, received, lamps, quality,
+        picture, blurred, far, geometry, surfaces, buffer, received, lamps, quality,
         jitter, brightest=3.0 / exposure,
     )  # fmt: skip
     radiance = np.ascontiguousarray(picture.T).reshape(*camera.size, 3)
-    image = optics.expose(radiance, exposure, lens)
-    image = optics.finish(image, lens, rng)
-    people = tuple(_people(stage, buffer, behind, shaded.albedo))
+    image = films.expose(radiance, exposure, optics)
+    image = films.finish(image, optics, rng)
+    people = tuple(_people(stage, buffer, background, shaded.albedo))
     sample = Sample(image=image, people=people, camera=camera, name=name)
     return Rendered(sample=sample, instances=buffer.instances(), buffer=buffer, exposure=exposure)
 
@@ -213,33 +218,30 @@ def _received(
     return irradiance.smooth(buffer, received, quality.tile, sun=soft)
 
 
-def _exposed(buffer: GBuffer, shaded: shade.Shaded, behind: Backdrop) -> tuple[float, Backdrop]:
-    """Meter the light and return the exposure, and the background as radiance under it.
+def _metered(
+    buffer: GBuffer, shaded: shade.Shaded, behind: NDArray[np.float32], *, displayed: bool
+) -> float:
+    """Return what radiance is multiplied with.
 
     Half way between a meter that makes every face grey and one that measures only the light on it:
-    dark skin stays darker than light skin, as in photographs.
+    dark skin stays darker than light skin, as in photographs. A background that is a finished
+    picture (``displayed``) has been exposed already: people are adapted to it only half way.
     """
     hits = buffer.hits
     everyone = np.flatnonzero(hits.instance > 0)
     face = np.flatnonzero(hits.label == _face_label())
     chosen = face if len(face) > max(30, 0.02 * len(everyone)) else everyone
-    around = float(np.median(_LUMINANCE @ behind.radiance[:, ::7]))
+    around = float(np.median(_LUMINANCE @ behind[:, ::7]))
     if not len(chosen):
-        exposure = 1.0 if behind.displayed else 0.2 / max(around, 1e-4)
-    else:
-        chosen = chosen[:: max(len(chosen) // 4000, 1)]
-        sent = float(np.median(_LUMINANCE @ shaded.radiance[:, chosen]))
-        base = float(np.median(_LUMINANCE @ shaded.albedo[:, chosen]))
-        incident = sent / max(base, 0.02)
-        exposure = float(np.sqrt(0.22 / max(sent, 1e-4) * 0.85 / max(incident, 1e-4)))
-        if behind.displayed:
-            exposure = float(np.clip(np.sqrt(exposure), 0.6, 1.7))
-        else:
-            exposure *= min(1.0, (1.0 / max(exposure * around, 1e-4)) ** 0.5)
-    if behind.displayed:
-        radiance = optics.display_to_scene(behind.radiance) / np.float32(exposure)
-        behind = replace(behind, radiance=radiance, displayed=False)
-    return exposure, behind
+        return 1.0 if displayed else 0.2 / max(around, 1e-4)
+    chosen = chosen[:: max(len(chosen) // 4000, 1)]
+    sent = float(np.median(_LUMINANCE @ shaded.radiance[:, chosen]))
+    base = float(np.median(_LUMINANCE @ shaded.albedo[:, chosen]))
+    incident = sent / max(base, 0.02)
+    exposure = float(np.sqrt(0.22 / max(sent, 1e-4) * 0.85 / max(incident, 1e-4)))
+    if displayed:
+        return float(np.clip(np.sqrt(exposure), 0.6, 1.7))
+    return exposure * min(1.0, (1.0 / max(exposure * around, 1e-4)) ** 0.5)
 
 
 def _face_label() -> int:
@@ -251,7 +253,7 @@ def _blurred(
 ) -> NDArray[np.float32]:
     """Return the background out of focus; at least so much that its edges are not jagged."""
     image = np.ascontiguousarray(radiance.T).reshape(*size, 3)
-    image = optics.blurred(image, max(blur * size[0], 0.5))
+    image = films.blurred(image, max(blur, 0.5))
     return np.ascontiguousarray(image.reshape(-1, 3).T)
 
 
@@ -290,7 +292,7 @@ def _look_through(
 
 
 def _people(
-    stage: Stage, buffer: GBuffer, behind: Backdrop, albedo: NDArray[np.float32]
+    stage: Stage, buffer: GBuffer, background: Background, albedo: NDArray[np.float32]
 ) -> Sequence[Person]:
     """Return the people who are seen, with all that is known of them."""
     hits = buffer.hits
@@ -302,20 +304,23 @@ def _people(
         mine = np.flatnonzero(hits.instance == figure.instance)
         if not len(mine):
             continue
-        y, x = hits.ray[mine] // width, hits.ray[mine] % width
+        y, x = np.divmod(hits.ray[mine], width)
         x0, y0, x1, y1 = int(x.min()), int(y.min()), int(x.max()), int(y.max())
         shape = (y1 - y0 + 1, x1 - x0 + 1)
-        place = (y - y0, x - x0)
-        valid = np.zeros(shape, np.bool_)
-        valid[place] = True
-        labels = np.zeros(shape, np.uint8)
-        labels[place] = hits.label[mine]
-        depth = np.zeros(shape, np.float32)
-        depth[place] = hits.depth[mine]
-        normals = np.zeros((*shape, 3), np.float32)
-        normals[place] = turned[:, mine].T
-        base = np.zeros((*shape, 3), np.uint8)
-        base[place] = _encoded(albedo[:, mine].T)
+        place = (y - y0) * shape[1] + (x - x0)
+
+        def laid(
+            values: NDArray, place: NDArray = place, shape: tuple[int, int] = shape
+        ) -> NDArray:
+            raster = np.zeros((shape[0] * shape[1], *values.shape[1:]), values.dtype)
+            raster[place] = values
+            return raster.reshape(*shape, *values.shape[1:])
+
+        valid = laid(np.ones(len(mine), np.bool_))
+        labels, depth = laid(hits.label[mine]), laid(hits.depth[mine])
+        normals = laid(np.ascontiguousarray(turned[:, mine].T))
+        levels = (albedo[:, mine] * np.float32(4095) + np.float32(0.5)).astype(np.int16)
+        base = laid(np.ascontiguousarray(_bytes().take(levels).T))
         origin = (x0, y0)
         annotations: dict[str, Annotation] = {
             "parts": Raster(law="label", values=labels, vocabulary=parts, origin=origin),
@@ -324,18 +329,27 @@ def _people(
             "albedo": Raster(law="colour", values=base, valid=valid, origin=origin),
         }
         for name, landmarks in figure.landmarks.items():
-            annotations[name] = locate(stage.geometry, landmarks, buffer.camera, behind)
+            annotations[name] = locate(stage.geometry, landmarks, buffer.camera, background)
         box = np.array([x0, y0, x1, y1], np.float64)
         found.append(Person(box=box, identity=figure.instance, annotations=annotations))
     return found
 
 
 def locate(
-    geometry: Geometry, landmarks: Landmarks, camera: Camera, behind: Backdrop | None = None
+    geometry: Geometry,
+    landmarks: Landmarks,
+    camera: Camera,
+    background: Background | None = None,
 ) -> Points:
     """Project landmarks, and decide by exact rays which are seen.
 
     Points outside the picture are absent: they keep their place but have score 0.
+
+    Args:
+        geometry: what may hide them.
+        landmarks: of one person.
+        camera: who looks.
+        background: may hide them too.
     """
     xy, depth = camera.project(landmarks.xyz)
     height, width = camera.size
@@ -346,12 +360,10 @@ def locate(
     asked = np.flatnonzero(inside)
     eye = (camera.centre - geometry.centre).astype(np.float32)
     met = geometry.intersector.nearest(eye, way[asked].astype(np.float32)).distance
-    if behind is not None:
-        pixel = np.rint(xy[asked]).astype(int).clip(0, (width - 1, height - 1))
-        wall = behind.depth[pixel[:, 1] * width + pixel[:, 0]]
-        met = np.minimum(met, wall / depth[asked].astype(np.float32))
     length = np.linalg.norm(way[asked], axis=1)
     clear = (1 - met) * length <= landmarks.tolerance[asked]
+    if background is not None:
+        clear &= ~backgrounds.hides(background, camera.centre, landmarks.xyz[asked])
     visibility = np.full(len(xy), ABSENT, np.uint8)
     visibility[asked] = np.where(clear, VISIBLE, OCCLUDED)
     return Points(
@@ -363,7 +375,9 @@ def locate(
     )
 
 
-def _encoded(linear: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return sRGB bytes of linear colours 0 … 1, without any film."""
+@lru_cache(maxsize=1)
+def _bytes() -> NDArray[np.uint8]:
+    """Return sRGB bytes of 4096 linear values 0 … 1, without any film."""
+    linear = np.linspace(0, 1, 4096)
     dark, bright = linear * 12.92, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055
     return (np.where(linear <= 0.0031308, dark, bright) * 255 + 0.5).astype(np.uint8)

@@ -2,8 +2,8 @@
 """From what is hit and the light it receives to the radiance that reaches the camera.
 
 Diffuse light is what was received times the albedo; skin lets the sun wrap around its edge, red
-the furthest. Highlights are GGX (Walter et al., EGSR 2007) with Schlick's Fresnel and the
-visibility of Kelemen & Szirmay-Kalos (2001); hair follows Kajiya & Kay (1989) with the two
+the furthest. Highlights are GGX (Walter et al., EGSR 2007) with Schlick's Fresnel and his
+approximation of Smith's shadowing; hair follows Kajiya & Kay (1989) with the two
 highlights of Marschner et al. (2003). Everything works on rows per coordinate, in blocks.
 """
 
@@ -52,13 +52,10 @@ def shade(
     result = Shaded(
         radiance=np.empty((3, len(hits)), np.float32), albedo=np.empty((3, len(hits)), np.float32)
     )
-    order = np.argsort(hits.surface, kind="stable")
-    sorted_surfaces = hits.surface[order]
-    for surface in np.unique(sorted_surfaces):
-        first, last = np.searchsorted(sorted_surfaces, [surface, surface + 1])
-        for start in range(first, last, BLOCK):
-            part = order[start : min(start + BLOCK, last)]
-            spots = gbuffer.places(geometry, hits, part, int(surface), camera)
+    for surface, order in gbuffer.grouped(hits.surface):
+        for start in range(0, len(order), BLOCK):
+            part = order[start : start + BLOCK]
+            spots = gbuffer.places(geometry, hits, part, surface, camera)
             material = surfaces.evaluate(materials[surface], spots)
             result.albedo[:, part] = material.albedo
             if material.kind == "hair":
@@ -166,16 +163,19 @@ def _half(lamps: Lamps, view: Floats) -> Floats:
     return np.sqrt(np.maximum((_ONE + towards) * np.float32(0.5), 0))
 
 
-def _lobe(roughness: float, lamps: Lamps, toward_sun: Floats, cosine: Floats, view: Floats):  # noqa: ANN202
+def _lobe(
+    roughness: float, lamps: Lamps, toward_sun: Floats, cosine: Floats, view: Floats
+) -> Floats:
     """Return the GGX lobe without Fresnel, widened by the sun's own size."""
     alpha = np.float32(min(max(roughness, 0.05) ** 2 + 0.5 * lamps.sun_radius, 1.0))
     towards = -(lamps.sun @ view)
     length = np.sqrt(np.maximum(np.float32(2) + np.float32(2) * towards, np.float32(1e-4)))
     upright = np.clip((toward_sun + cosine) / length, 0, 1)
-    half = np.maximum((_ONE + towards) / length, np.float32(0.15))
     square = alpha * alpha
     denominator = upright * upright * (square - _ONE) + _ONE
-    return square / (np.float32(4 * np.pi) * denominator * denominator * half * half)
+    k = alpha * np.float32(0.5)
+    shadowed = (np.maximum(toward_sun, 0) * (_ONE - k) + k) * (cosine * (_ONE - k) + k)
+    return square / (np.float32(4 * np.pi) * denominator * denominator * shadowed)
 
 
 def _hair(

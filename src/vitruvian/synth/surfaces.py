@@ -66,7 +66,7 @@ class Skin:
     paints: tuple[Paint, ...] = ()
     mottle: float = 0.2
     pores: float = 0.5
-    roughness: float = 0.45
+    roughness: float = 0.5
     seed: int = 0
 
 
@@ -286,7 +286,7 @@ def _skin(skin: Skin, places: Places) -> Material:
     if fade > 0 and skin.pores > 0:
         relief = noise.vectors(points, 700, seed=skin.seed + 2)
         albedo *= np.float32(1) + np.float32(0.12 * fade * skin.pores) * relief[0]
-        relief *= np.float32(0.22 * fade * skin.pores)
+        relief *= np.float32(0.12 * fade * skin.pores)
     for paint in skin.paints:
         _lay(paint, albedo, places)
     np.clip(albedo, 0, 0.95, out=albedo)
@@ -350,8 +350,8 @@ def _laid_flat(places: Places) -> Floats:
     """Return (2, n) metres on the front, side or top of the body, whichever a face looks at."""
     x, y, z = places.canonical
     size = np.abs(places.facing)
-    side = (size[0] > size[1]) & (size[0] > size[2])
-    top = (size[1] >= size[0]) & (size[1] > size[2])
+    side = size[0] > size[2]
+    top = size[1] > np.float32(0.92)  # shoulders hang like the front, hats and soles do not
     return np.stack([np.where(side, z, x), np.where(top, z, y)])
 
 
