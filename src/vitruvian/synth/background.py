@@ -155,6 +155,26 @@ def view(background: Background, camera: Camera, *, shrink: int = 1) -> Backdrop
     )
 
 
+def depth_at(
+    background: Background, camera: Camera, pixel: NDArray[np.integer]
+) -> NDArray[np.float32]:
+    """Return the exact depth of a background at pixels (flat), infinite for photographs."""
+    if not isinstance(background, LitPlace):
+        return np.full(len(pixel), np.inf, np.float32)
+    y, x = np.divmod(pixel, camera.size[1])
+    ways = gbuffer.directions(camera, x, y).astype(np.float32)
+    return background.intersector.nearest(camera.centre.astype(np.float32), ways.T).distance
+
+
+def hides(background: Background, eye: Floats, points: Floats) -> NDArray[np.bool_]:
+    """Return (n,) whether a background stands between an eye and points (n, 3)."""
+    if not isinstance(background, LitPlace):
+        return np.zeros(len(points), np.bool_)
+    reach = np.full(len(points), 1 - 1e-3, np.float32)  # feet touch the floor
+    ways = (points - eye).astype(np.float32)
+    return background.intersector.occluded(eye.astype(np.float32), ways, reach)
+
+
 def enlarged(backdrop: Backdrop, camera: Camera) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the (3, n) radiance and (n,) depth of a backdrop at the full size of ``camera``."""
     if backdrop.camera.size == camera.size:
