@@ -166,6 +166,93 @@ def scans(
     return _make(wanted, settings.to_dict(), maker, "scans", about)
 
 
+def rig(
+    *,
+    out: Path,
+    clips: int = 10,
+    frames: int = 1,
+    cameras: int = 8,
+    shape: Literal["ring", "dome"] = "ring",
+    rig: Path | None = None,
+    radius: float = 3.5,
+    height: float = 1.4,
+    focal: float = 35.0,
+    arc: float = 360.0,
+    size: str = "1024x768",
+    seed: int = 0,
+    workers: int = 0,
+    engine: Literal["local", "ray"] = "local",
+    preview: int = 0,
+    people_max: int = 2,
+    children: bool = False,
+    bvh: Path | None = None,
+    lights: Path | None = None,
+    optics: bool = True,
+    quality: int = 95,
+    gallery: int = 60,
+) -> int:
+    """Render the same moments from many calibrated cameras, as frozen moments or short clips.
+
+    A sample is called clip000003/frame0007/camera02; people keep their identity, clothes and place
+    for a whole clip. The cameras are also written to cameras.json.
+
+    Args:
+        out: folder for shards, recipes, cameras, contact sheet, gallery and data card.
+        clips: how many.
+        frames: of each clip; 1 is a frozen moment.
+        cameras: how many.
+        shape: cameras on a circle, or over half a sphere.
+        rig: JSON file of your own cameras, instead of the options before.
+        radius: of ring or dome, metres.
+        height: of the ring, metres.
+        focal: length in millimetres of 24 x 36.
+        arc: degrees the ring covers, centred on the front.
+        size: HEIGHTxWIDTH of pictures in pixels.
+        seed: of chance.
+        workers: processes; 0 takes one per core.
+        engine: local processes, or a Ray cluster whose machines all see --out.
+        preview: make only so many pictures, small, and a sheet of them.
+        people_max: most people in a clip.
+        children: let children appear too; adults only otherwise.
+        bvh: file or folder of recorded motion for the people; invented poses otherwise.
+        lights: folder of lat-long .hdr or .exr environment maps.
+        optics: a little noise as real cameras have it.
+        quality: JPEG quality of the pictures, 1 to 100; 0 for PNG.
+        gallery: pictures in the gallery.
+    """
+    from vitruvian.synth import production
+    from vitruvian.synth import rig as rigs
+
+    if clips < 1:
+        raise InputError(f"--clips {clips}: ask for at least one")
+    settings = _settings(size, preview, "full", 1, people_max, children, None, lights, optics)
+    production.check_folders(settings)
+    if rig is not None:
+        placed = rigs.read_rig(rig)
+    elif shape == "dome":
+        placed = rigs.dome(cameras, size=settings.size, radius=radius, focal=focal)
+    else:
+        placed = rigs.ring(
+            cameras, size=settings.size, radius=radius, height=height, focal=focal, arc=arc
+        )
+    if bvh is None:
+        cast: Any = production.moving
+    else:
+        cast = production.Recorded(files=tuple(str(file) for file in production.motions(bvh)))
+    maker = rigs.RigMaker.of(placed, frames, cast)
+    each = len(placed) * frames
+    wanted = _Wanted(
+        out=out, count=clips * each, seed=seed, workers=workers, engine=engine, preview=preview,
+        quality=quality, per_shard=each, gallery=gallery,
+    )  # fmt: skip
+    wanted.check()
+    about = {"frames": frames, "cameras": dict(maker.cameras), "bvh": bvh is not None}
+    folder = out / "preview" if preview else out
+    if not (folder.exists() and not folder.is_dir()):
+        rigs.write_rig(folder / "cameras.json", placed)
+    return _make(wanted, settings.to_dict(), maker, "rig", about)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Wanted:
     """What all verbs are told."""

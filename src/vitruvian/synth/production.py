@@ -268,8 +268,8 @@ def photograph(
     """Render a group."""
     quality = quality or irradiance.quality_for(camera.size[0])
     return render(
-        group.stage, camera, look.backdrop, rng, shine=look.shine, lens=look.lens, quality=quality,
-        name=name,
+        group.stage, camera, look.backdrop, rng, light=look.shine, optics=look.lens,
+        quality=quality, name=name,
     )  # fmt: skip
 
 
@@ -330,6 +330,43 @@ def invented(seed: int, group: int, settings: Settings) -> list[Actor]:
 def actor_of(makers: Any, rng: np.random.Generator, children: bool, detail: int) -> Actor:
     """Build one person and turn them into an actor."""
     raise NotImplementedError
+
+
+def moving(seed: int, clip: int, frame: int, frames: int, settings: Settings) -> list[Actor]:
+    """Return the people of one frame of a clip who move between poses of their own."""
+    raise NotImplementedError
+
+
+def motions(path: str | Path) -> list[Path]:
+    """Return the BVH files of a folder, or the one file named.
+
+    Raises:
+        InputError: if there is none.
+    """
+    given = Path(path)
+    if given.is_file():
+        return [given]
+    found = sorted(given.rglob("*.bvh")) if given.is_dir() else []
+    if not found:
+        raise InputError(f"no .bvh file in {given}: name one, or a folder of recorded motion")
+    return found
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Returns the people of one frame of a clip who do what was recorded; picklable.
+
+    Attributes:
+        files: BVH files.
+    """
+
+    files: tuple[str, ...]
+
+    def __call__(
+        self, seed: int, clip: int, frame: int, frames: int, settings: Settings
+    ) -> list[Actor]:
+        """Return the people of one frame of a clip."""
+        raise NotImplementedError
 
 
 @lru_cache(maxsize=2)
