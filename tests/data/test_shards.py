@@ -282,3 +282,14 @@ def test_provenance_and_replacing(tmp_path):
     write_shard(tmp_path / "s.tar", [plain_sample(1), plain_sample(2, "b")])
     assert len(Shards(tmp_path)) == 2
     assert len(list(Path(tmp_path).iterdir())) == 2
+
+
+def test_long_keys_are_split_as_ustar_does(tmp_path):
+    name = "/".join(["folder" * 4] * 3)
+    with ShardWriter(tmp_path) as writer:
+        key = writer.add(plain_sample(), key=f"{'d' * 60}/{'e' * 60}")
+    assert Shards(tmp_path).members(0).keys() == {"json", "png"}
+    assert Shards(tmp_path).key(0) == key
+    with tarfile.open(writer.paths[0]) as tar:
+        assert tar.getnames()[0] == f"{key}.json"
+    assert make_key(name).count("/") == 2

@@ -86,7 +86,8 @@ def decode_raster(
         values = _png(files, "png", np.uint8, size)
         valid = values != UNKNOWN
         ignore = None if vocabulary is None else vocabulary.ignore
-        values = np.where(valid, values, np.uint8(0 if ignore is None else ignore))
+        if ignore != UNKNOWN:
+            values = np.where(valid, values, np.uint8(0 if ignore is None else ignore))
     elif "step" in entry:
         stored = _png(files, "png", np.uint16, size)
         valid = stored > 0

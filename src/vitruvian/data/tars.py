@@ -24,7 +24,7 @@ def tar_header(name: str, length: int) -> bytes:
 
 
 def split_members(data: bytes) -> list[tuple[str, bytes]]:
-    """Split a stretch of a tar into (member name, content) pairs.
+    """Split a stretch of a tar that we wrote into (member name, content) pairs.
 
     Raises:
         InputError: if it is not made of whole USTAR members.
@@ -32,15 +32,18 @@ def split_members(data: bytes) -> list[tuple[str, bytes]]:
     found: list[tuple[str, bytes]] = []
     at = 0
     while at < len(data):
-        try:
-            info = tarfile.TarInfo.frombuf(data[at : at + BLOCK], "utf-8", "surrogateescape")
-        except tarfile.HeaderError as error:
-            raise InputError(f"no tar member where the index has one ({error})") from error
+        header = data[at : at + BLOCK]
+        if header[257:263] != b"ustar\0":
+            raise InputError("there is no tar member where the index has one")
+        name = header[:100].rstrip(b"\0").decode("utf-8", "surrogateescape")
+        prefix = header[345:500].rstrip(b"\0").decode("utf-8", "surrogateescape")
         start = at + BLOCK
-        if start + info.size > len(data):
-            raise InputError(f"{info.name} is cut")
-        found.append((info.name, data[start : start + info.size]))
-        at = start + info.size + (-info.size % BLOCK)
+        end = start + int(header[124:135], 8)
+        name = f"{prefix}/{name}" if prefix else name
+        if end > len(data):
+            raise InputError(f"{name} is cut")
+        found.append((name, data[start:end]))
+        at = start + -(-(end - start) // BLOCK) * BLOCK
     return found
 
 

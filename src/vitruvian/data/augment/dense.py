@@ -7,6 +7,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from vitruvian import image
 from vitruvian.data.augment.backgrounds import Backgrounds, foreground
@@ -207,9 +208,21 @@ class DenseAugment:
             part = crop.then(np.array([[1.0, 0, -x], [0, 1, -y]]), (height, width))
             if labels is None:
                 break
-            small = part.resized((64, 64))
-            seen = labels.warped(small)
-            known = seen.values[seen.mask]
+            known = _looked_up(labels, part)
             if not len(known) or np.bincount(known).max() <= self.crop_most * len(known):
                 break
         return part
+
+
+def _looked_up(labels: Raster, part: Crop) -> NDArray[np.uint8]:
+    """Return the known labels at a grid of 64×64 places of a window."""
+    steps = (np.arange(64) + 0.5) / 64
+    y, x = np.meshgrid(steps * part.size[0] - 0.5, steps * part.size[1] - 0.5, indexing="ij")
+    places = np.rint(part.to_image(np.stack([x, y], axis=-1))).astype(int) - labels.origin
+    inside = ((places >= 0) & (places < labels.size[::-1])).all(axis=-1)
+    columns, rows = places[inside].T
+    values = labels.values[rows, columns]
+    if labels.valid is not None:
+        values = values[labels.valid[rows, columns]]
+    ignore = None if labels.vocabulary is None else labels.vocabulary.ignore
+    return values if ignore is None else values[values != ignore]

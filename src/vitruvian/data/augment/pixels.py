@@ -73,7 +73,8 @@ class Photometric:
         if contrast and first == self.paper:
             picture = cast("Picture", cv2.LUT(picture, self._contrast(rng)))
         if rng.random() < self.swap:
-            picture = np.ascontiguousarray(picture[..., rng.permutation(3)])
+            planes = cv2.split(picture)
+            picture = cast("Picture", cv2.merge([planes[i] for i in rng.permutation(3)]))
         return picture
 
     def _contrast(self, rng: np.random.Generator) -> NDArray[np.uint8]:
