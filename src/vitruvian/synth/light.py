@@ -38,7 +38,7 @@ class Light:
     """
 
     environment: Floats
-    sun: tuple[float, float, float] = (0.3, 0.9, 0.3)
+    sun: tuple[float, float, float] = (0.0, 1.0, 0.0)
     sun_colour: tuple[float, float, float] = (0.0, 0.0, 0.0)
     sun_radius: float = 0.01
 
@@ -107,10 +107,10 @@ def from_environment(environment: Floats, *, turn: float = 0.0) -> Light:
     polar = (np.arange(_ROWS) + 0.5) / _ROWS * np.pi
     solid = np.sin(polar)[:, None] * (2 * np.pi / _COLUMNS) * (np.pi / _ROWS)
     brightness = small.mean(axis=2)
-    mean = float((brightness * solid).sum() / (4 * np.pi))
+    usual = float(np.quantile(brightness[_ROWS // 8 : -_ROWS // 8], 0.7))
     peak = np.unravel_index(int(brightness.argmax()), brightness.shape)
     cosine = np.tensordot(directions, directions[peak], axes=(-1, -1))
-    spot = (cosine > np.cos(0.35)) & (brightness > max(3 * mean, 0.25 * float(brightness.max())))
+    spot = (cosine > np.cos(0.35)) & (brightness > 2.5 * usual)
     if not spot.any():
         return Light(environment=small)
     around = (cosine > np.cos(0.5)) & ~spot

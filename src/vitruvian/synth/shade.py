@@ -120,6 +120,7 @@ def _solid(
         return gloss
     if material.sheen > 0:
         gloss += diffuse * (np.float32(0.3 * material.sheen) * edge)
+    diffuse *= _ONE - share  # what is mirrored does not enter
     return material.albedo * diffuse + gloss
 
 
