@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitruvian.data.codec import encode
-from vitruvian.synth import production, stage, writer
+from vitruvian.synth import framing, production, stage, writer
 from vitruvian.synth.recipe import FRAMINGS, Settings, Standing, stream, to_line
 
 SMALL = Settings(size=(64, 48), views=2)
@@ -63,23 +63,23 @@ def test_footprints_touch_only_at_equal_heights():
 
 
 def test_cameras_look_where_they_are_told():
-    rotation, translation = stage.look_at(np.array([0, 1, 3.0]), np.array([0, 1, 0.0]))
+    rotation, translation = framing.look_at(np.array([0, 1, 3.0]), np.array([0, 1, 0.0]))
     np.testing.assert_allclose(rotation, np.diag([1.0, -1, -1]), atol=1e-12)
     np.testing.assert_allclose(rotation @ [0, 1, 0] + translation, [0, 0, 3], atol=1e-12)
     # a camera turned clockwise sees the world turned the other way: up goes to the left
-    rotation, _ = stage.look_at(np.array([0, 0, 3.0]), np.zeros(3), roll=np.radians(10))
+    rotation, _ = framing.look_at(np.array([0, 0, 3.0]), np.zeros(3), roll=np.radians(10))
     up = rotation @ [0, 1, 0]
     assert up[1] < 0
     assert up[0] < 0
     assert np.linalg.det(rotation) == pytest.approx(1)
-    straight, _ = stage.look_at(np.array([0, 3.0, 0]), np.zeros(3))
+    straight, _ = framing.look_at(np.array([0, 3.0, 0]), np.zeros(3))
     assert np.linalg.det(straight) == pytest.approx(1)
 
 
 def test_turning_left_is_turning_towards_plus_x():
     np.testing.assert_allclose(stage.turn(np.pi / 2) @ [0, 0, 1], [1, 0, 0], atol=1e-12)
     actor = stage.stood(stand_ins.figure(), Standing(place=(1, 2), yaw=np.pi / 2), 3)
-    np.testing.assert_allclose(actor.front, [1, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(actor.front("full"), [1, 0, 0], atol=1e-12)
     assert actor.meshes[0].instance == 3
     assert abs(actor.cloud()[:, [0, 2]].mean(axis=0) - [1, 2]).max() < 0.1
 
@@ -87,7 +87,7 @@ def test_turning_left_is_turning_towards_plus_x():
 @pytest.mark.parametrize("fill", [0.5, 0.9])
 def test_a_frame_is_filled_as_asked(fill):
     cloud = stand_ins.figure().cloud()
-    camera = stage.frame(
+    camera = framing.frame(
         cloud, np.array([0.1, 0.05, 1]) / np.sqrt(1.0125), 120.0, (128, 96), fill=fill
     )
     pixels, _ = camera.project(cloud)
@@ -99,19 +99,19 @@ def test_a_frame_is_filled_as_asked(fill):
 
 def test_a_camera_below_the_floor_is_refused():
     cloud = stand_ins.figure().cloud()
-    assert stage.frame(cloud, np.array([0, -0.8, 0.6]), 120.0, (128, 96)) is None
+    assert framing.frame(cloud, np.array([0, -0.8, 0.6]), 120.0, (128, 96)) is None
 
 
 def test_shots_vary_see_their_subject_and_stand_outside():
     shots = []
     for seed in range(25):
         actors, _, _ = group(seed, 1 + seed % 3)
-        shot = stage.shoot(stream(seed, 0, "camera"), actors, SMALL)
+        shot = framing.shoot(stream(seed, 0, "camera"), actors, SMALL)
         clouds = [actor.cloud() for actor in actors]
         gaps = [np.linalg.norm(cloud - shot.camera.centre, axis=1).min() for cloud in clouds]
-        assert min(gaps) >= 0.9 * stage.NEAREST
+        assert min(gaps) >= 0.9 * framing.NEAREST
         assert shot.camera.centre[1] > 0.05
-        assert stage.visible_share(shot.camera, clouds, shot.subject - 1) > 0.2
+        assert framing.visible_share(shot.camera, clouds, shot.subject - 1) > 0.2
         shots.append(shot)
     assert {shot.framing for shot in shots} == set(FRAMINGS)
     focal = [shot.facts["focal"] for shot in shots]
@@ -123,7 +123,7 @@ def test_shots_vary_see_their_subject_and_stand_outside():
 def test_framings_follow_their_shares():
     only = Settings(size=(64, 48), shares={"face": 1})
     actors, _, _ = group(0, 1)
-    found = {stage.shoot(stream(k, 0, "camera"), actors, only).framing for k in range(10)}
+    found = {framing.shoot(stream(k, 0, "camera"), actors, only).framing for k in range(10)}
     assert found == {"face"}
 
 
@@ -133,11 +133,11 @@ def test_who_is_behind_somebody_is_not_free():
         for k, z in enumerate((0.0, 0.6), 1)
     ]
     clouds = [actor.cloud() for actor in actors]
-    camera = stage.frame(clouds[0], np.array([0, 0, 1.0]), 120.0, (128, 96))
-    assert stage.visible_share(camera, clouds, 0) < 0.4
-    assert stage.visible_share(camera, clouds, 1) > 0.9
-    away = stage.frame(clouds[0] + np.array([50, 0, 0]), np.array([0, 0, 1.0]), 120.0, (128, 96))
-    assert stage.visible_share(away, clouds, 0) == 0
+    camera = framing.frame(clouds[0], np.array([0, 0, 1.0]), 120.0, (128, 96))
+    assert framing.visible_share(camera, clouds, 0) < 0.4
+    assert framing.visible_share(camera, clouds, 1) > 0.9
+    away = framing.frame(clouds[0] + np.array([50, 0, 0]), np.array([0, 0, 1.0]), 120.0, (128, 96))
+    assert framing.visible_share(away, clouds, 0) == 0
 
 
 def test_crowds_keep_to_their_limit():
@@ -178,7 +178,7 @@ def test_a_look_may_come_from_folders(tmp_path):
     chosen = Settings(size=(64, 48), backgrounds=str(tmp_path / "photos"))
     production.check_folders(chosen)
     actors, _, _ = group(0, 1)
-    shot = stage.shoot(stream(0, 0, "camera"), actors, chosen)
+    shot = framing.shoot(stream(0, 0, "camera"), actors, chosen)
     sets = production.Sets(0, 0, actors, [shot.camera])
     looks = [production.draw_look(1, k, chosen, sets, 0, 50) for k in range(20)]
     kinds = {look.background_facts["kind"] for look in looks}

@@ -20,11 +20,12 @@ from scipy.spatial.transform import Rotation, Slerp
 from vitruvian.camera import Camera
 from vitruvian.errors import InputError
 from vitruvian.files import read_json, write_json
+from vitruvian.synth.framing import focal_pixels, look_at
 from vitruvian.synth.optics import Optics
 from vitruvian.synth.pose import Pose
 from vitruvian.synth.production import Look, Sets, assemble, draw_look, facts_of, photograph
 from vitruvian.synth.recipe import Recipe, Settings, Standing, stream
-from vitruvian.synth.stage import Actor, arrange, focal_pixels, footprint, look_at, stood
+from vitruvian.synth.stage import Actor, arrange, footprint, stood
 from vitruvian.synth.writer import Job, Picture
 
 Cameras = Mapping[str, Camera]
