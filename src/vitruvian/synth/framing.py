@@ -91,7 +91,7 @@ def shoot(rng: np.random.Generator, actors: Sequence[Actor], settings: Settings)
         shot = _draw(rng, actors, clouds, settings.size, framing, subject, attempt)
         if shot is None:
             continue
-        if shot.facts["free"] >= 0.35:
+        if shot.facts["free"] >= (0.6 if framing == "face" else 0.35):
             return shot
         if best is None or shot.facts["free"] > best.facts["free"]:
             best = shot

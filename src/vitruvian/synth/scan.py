@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from vitruvian import vocabulary
 from vitruvian.errors import InputError, missing_extra, unknown_name
 from vitruvian.files import read_json
-from vitruvian.synth.mesh import Mesh, vertex_normals
+from vitruvian.synth.mending import cleaned, outwards, welded_normals
+from vitruvian.synth.mesh import Mesh
 from vitruvian.synth.patterns import Texture
 from vitruvian.synth.surfaces import Painted, Solid, Surface, Textured
 
@@ -139,11 +140,11 @@ def load_scan(
             "with MeshLab's quadric edge collapse), or raise --triangles-max and give each worker "
             "more memory"
         )
-    cleaned = [_cleaned(piece) for piece in pieces]
-    dropped = total - sum(len(faces) for _, faces, _ in cleaned)
+    sound = [cleaned(piece.vertices, piece.faces) for piece in pieces]
+    dropped = total - sum(len(faces) for _, faces, _ in sound)
     if dropped:
         told.append(f"{dropped:,} damaged triangles (doubled, without area, or NaN) left out")
-    kept = [(piece, *rest) for piece, rest in zip(pieces, cleaned, strict=True) if len(rest[1])]
+    kept = [(piece, *rest) for piece, rest in zip(pieces, sound, strict=True) if len(rest[1])]
     if not kept:
         raise InputError(f"{path}: no triangles: a scan is a mesh, not a cloud of points")
     everything = np.concatenate([vertices for _, vertices, _, _ in kept])
@@ -163,14 +164,14 @@ def load_scan(
     surfaces: list[Surface] = []
     for piece, vertices, faces, kept_vertices in kept:
         world = vertices @ matrix.T + shift
-        faces, count = _outwards(world, faces)
+        faces, count = outwards(world, faces)
         flipped += count
         surface, uv, colours = _surface(path, piece, kept_vertices, texture_side, told)
         meshes.append(
             Mesh(
                 vertices=world.astype(np.float32),
                 faces=faces,
-                normals=_welded_normals(world, faces),
+                normals=welded_normals(world, faces),
                 labels=_labels(parts, uv, faces),
                 surfaces=np.full(len(faces), len(surfaces), np.int16),
                 canonical=(world if colours is None else colours).astype(np.float32),
@@ -244,32 +245,6 @@ def _named_textures(path: Path) -> list[str]:
     return found
 
 
-def _cleaned(
-    piece: "trimesh.Trimesh",
-) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.intp]]:
-    """Return vertices, sound faces, and the numbers the vertices had before."""
-    vertices = np.asarray(piece.vertices, np.float64)
-    faces = np.asarray(piece.faces, np.int64)
-    finite = np.asarray(np.isfinite(vertices).all(axis=-1), np.bool_)
-    faces = faces[finite[faces].all(axis=1)]
-    distinct = (
-        (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 0] != faces[:, 2])
-    )
-    faces = faces[distinct]
-    corner = vertices[faces]
-    area = np.linalg.norm(
-        np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1
-    )
-    span = float(np.ptp(vertices[finite], axis=0).max()) if finite.any() else 0.0
-    faces = faces[area > 1e-14 * span * span]
-    _, first = np.unique(np.sort(faces, axis=1), axis=0, return_index=True)
-    faces = faces[np.sort(first)]
-    used = np.unique(faces)
-    renumbered = np.zeros(len(vertices), np.int32)
-    renumbered[used] = np.arange(len(used), dtype=np.int32)
-    return vertices[used], renumbered[faces].astype(np.int32).reshape(-1, 3), used
-
-
 def _up_axis(vertices: NDArray[np.float64]) -> str:
     """Return the axis along which a standing person is longest; y where it is close."""
     spans = np.ptp(vertices, axis=0)
@@ -299,57 +274,6 @@ def _unit(path: Path, upright: NDArray[np.float64], unit: Unit | float, told: li
         f"{path}: {longest:.4g} units long is no person in m, cm or mm: give --unit, or metres per "
         "unit with --scale"
     )
-
-
-def _outwards(
-    vertices: NDArray[np.float64], faces: NDArray[np.int32]
-) -> tuple[NDArray[np.int32], int]:
-    """Return the faces with whole shells that are inside out turned, and how many were turned.
-
-    A shell is what hangs together; it is inside out when its signed volume is clearly negative.
-    If most of the surface is, all is turned; otherwise large shells only: the inside of a mouth is
-    left as it is.
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    _, welded = np.unique(np.round(vertices, 5), axis=0, return_inverse=True)
-    same = welded.reshape(-1)[faces]
-    count = int(same.max()) + 1
-    ends = np.concatenate([same[:, :2], same[:, 1:]])
-    graph = coo_array((np.ones(len(ends), np.int8), (ends[:, 0], ends[:, 1])), shape=(count, count))
-    shells, shell_of_vertex = connected_components(graph, directed=False)
-    shell = shell_of_vertex[same[:, 0]]
-    corner = vertices[faces]
-    cross = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
-    area = np.linalg.norm(cross, axis=1) / 2
-    areas = np.bincount(shell, weights=area, minlength=shells)
-    middle = corner.mean(axis=1)
-    centre = (
-        np.stack(
-            [np.bincount(shell, weights=middle[:, k] * area, minlength=shells) for k in range(3)], 1
-        )
-        / np.maximum(areas, 1e-12)[:, None]
-    )
-    height = ((corner[:, 0] - centre[shell]) * cross).sum(axis=1) / 6
-    volume = np.bincount(shell, weights=height, minlength=shells)
-    inverted = volume < -0.01 * areas**1.5
-    if areas[inverted].sum() > 0.5 * areas.sum():  # the file is wrong as a whole
-        turned = np.ones(len(faces), np.bool_)
-    else:
-        turned = (inverted & (areas > 0.05 * areas.sum()))[shell]
-    faces = faces.copy()
-    faces[turned] = faces[turned][:, ::-1]
-    return faces, int(turned.sum())
-
-
-def _welded_normals(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Return smooth normals across the seams at which textures split vertices."""
-    _, first, welded = np.unique(
-        np.round(vertices, 6), axis=0, return_index=True, return_inverse=True
-    )
-    welded = welded.reshape(-1)
-    return vertex_normals(vertices[first], welded[faces])[welded]
 
 
 # ------------------------------------------------------------------------------- appearance
