@@ -10,7 +10,7 @@ from PIL import Image
 
 import vitruvian as vi
 from vitruvian.cli import main
-from vitruvian.commands.predict import list_photos
+from vitruvian.commands.results import ResultFolder, list_photos
 from vitruvian.errors import InputError
 from vitruvian.formats import FORMATS, coco, depth, maps, normals, openpose
 from vitruvian.image import probe
@@ -20,6 +20,7 @@ from vitruvian.model.network import Network, NetworkConfig
 from vitruvian.model.vit import ViTConfig
 from vitruvian.model.weights import save
 
+WHOLE = ["--detector", "whole"]
 TINY = ViTConfig(dim=32, depth=1, heads=2, mlp_hidden=64, grid=(4, 3))
 
 
@@ -128,6 +129,64 @@ def test_one_bad_file_stops_nothing(weights, photos, tmp_path, capsys):
     assert len(coco.read(tmp_path / "out" / "people.json")) == 3
 
 
+def test_results_belong_to_the_file_they_were_made_from(weights, tmp_path):
+    """Photographs of one name in other folders, beside each other, and replaced ones."""
+    rng = np.random.default_rng(1)
+
+    def photo(name, height):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (height, 80, 3), dtype=np.uint8)).save(path)
+
+    def sizes(folder):
+        assert run(weights, folder, tmp_path / "out", "--write", "json", models=["pose"]) == 0
+        records = coco.read(tmp_path / "out" / "people.json")
+        return {record.name: record.size[0] for record in records}
+
+    photo("one/x.png", 60)
+    photo("two/x.png", 70)
+    assert sizes(tmp_path / "one") == {"x.png": 60}
+    assert sizes(tmp_path / "two") == {"x.png": 60, "x-2.png": 70}
+    photo("one/x.jpg", 50)
+    assert sizes(tmp_path / "one") == {"x.png": 60, "x-2.png": 70, "x.jpg": 50}
+    photo("one/x.png", 90)
+    assert sizes(tmp_path / "one") == {"x.png": 90, "x-2.png": 70, "x.jpg": 50}
+
+
+def test_starting_again_forgets_the_files_of_before(weights, photos, tmp_path):
+    out = tmp_path / "out"
+    assert run(weights, photos, out, "--write", "depth-png", models=["dense"]) == 0
+    assert (out / "a_depth.png").exists()
+    assert run(weights, photos, out, "--write", "labels-png", "--overwrite", models=["dense"]) == 0
+    assert not (out / "a_depth.png").exists()
+    assert (out / "a_parts.png").exists()
+
+
+def test_what_fits_is_written_by_default(weights, photos, tmp_path):
+    assert run(weights, photos, tmp_path / "out", models=["pose"]) == 0
+    names = {path.name for path in (tmp_path / "out").iterdir() if path.is_file()}
+    assert names == {"people.json", "a_sheet.jpg", "b_sheet.jpg"}
+
+
+def test_boxes_of_pictures_in_folders(weights, photos, tmp_path):
+    """Our own people.json, fed back as boxes, finds the same people in the same pictures."""
+    boxes = tmp_path / "boxes.json"
+    entries = [
+        {"file_name": "a.jpg", "image_id": 1, "category_id": 1, "bbox": [5, 5, 30, 40]},
+        {"file_name": "inner/a.jpg", "image_id": 2, "category_id": 1, "bbox": [8, 8, 20, 20]},
+        {"file_name": "b.png", "image_id": 3, "category_id": 1, "bbox": [-1e9, -1e9, 3e9, 3e9]},
+    ]
+    boxes.write_text(json.dumps(entries))
+    given = ["predict", str(photos), "--model", str(weights["pose"]), "--write", "json"]
+    assert main([*given, "--detector", str(boxes), "--out", str(tmp_path / "first")]) == 1
+    first = coco.read(tmp_path / "first" / "people.json")
+    assert [(r.name, r.people[0].box[0]) for r in first] == [("a.jpg", 5), ("inner/a.jpg", 8)]
+    again = str(tmp_path / "first" / "people.json")
+    assert main([*given, "--detector", again, "--out", str(tmp_path / "second")]) == 0
+    second = coco.read(tmp_path / "second" / "people.json")
+    assert [len(record.people) for record in second] == [1, 0, 1]
+
+
 def test_boxes_made_elsewhere(weights, photos, tmp_path):
     boxes = tmp_path / "boxes.json"
     entries = [
@@ -161,7 +220,25 @@ def test_boxes_made_elsewhere(weights, photos, tmp_path):
         (["nowhere.jpg", "--model", "pose"], "no file, folder or match called 'nowhere.jpg'"),
         (["{photos}", "--model", "sapiens-pose-308-1b"], "vitruvian weights fetch"),
         (["{photos}", "--model", "{pose}", "--write", "jsn"], "did you mean json"),
-        (["{photos}", "--model", "{pose}", "--tasks", "parts"], "parts"),
+        (["{photos}", "--model", "{pose}", "--tasks", "parts"], "not a parts model"),
+        (["{photos}", "--model", "{pose}", "{dense}", "--tasks", "poze"], "did you mean pose"),
+        (["{photos}", "--model", "{pose}", *WHOLE, "--write", "depth-png"], "nothing to write"),
+        (
+            ["{photos}", "--model", "{pose}", *WHOLE, "--framing", "pad"],
+            "--framing pad has no effect",
+        ),
+        (
+            ["{photos}", "--model", "{pose}", *WHOLE, "--normal-signs", "1", "1", "1"],
+            "--normal-signs has no effect",
+        ),
+        (
+            ["{photos}", "--model", "{pose}", *WHOLE, "--min-score", "0.5"],
+            "min_score has no effect",
+        ),
+        (
+            ["{photos}", "--model", "{pose}", "--detector", "{boxes}"],
+            "name none of these photographs",
+        ),
         (["{photos}", "--model", "{pose}"], "no person detector on this machine"),
         (["{photos}/notes.txt", "--model", "{pose}", "--out", "{photos}/notes.txt"], "is a file"),
     ],
@@ -172,7 +249,10 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("VITRUVIAN_WEIGHTS", str(tmp_path / "none"))
     monkeypatch.chdir(tmp_path)
-    values = {"photos": str(photos), "pose": str(weights["pose"])}
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text('[{"image_id": 3, "category_id": 1, "bbox": [1, 1, 5, 5], "score": 1}]')
+    values = {"photos": str(photos), "boxes": str(boxes)}
+    values |= {name: str(path) for name, path in weights.items()}
     assert main(["predict", *(text.format(**values) for text in arguments)]) == 2
     error = capsys.readouterr().err
     assert word in error
@@ -180,14 +260,16 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(
     assert not (tmp_path / "out").exists()  # so the corrected command is not held to this one
 
 
-def test_names_and_stems_never_collide(tmp_path):
+def test_names_and_paths(tmp_path):
     for name in ("one/a.jpg", "two/a.jpg", "two/a.png", "two/c.jpg"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"")
     found = list_photos([str(tmp_path / "one"), str(tmp_path / "two"), str(tmp_path / "two/c.jpg")])
-    assert [photo.name for photo in found] == ["a.jpg", "a-2.jpg", "a.png", "c.jpg"]
-    assert len({photo.stem for photo in found}) == 4
+    assert [photo.name for photo in found] == ["a.jpg", "a.jpg", "a.png", "c.jpg"]
+    named = ResultFolder(tmp_path / "out", {}, overwrite=False).named(found)
+    assert [photo.name for photo in named] == ["a.jpg", "a-2.jpg", "a.png", "c.jpg"]
+    assert len({photo.stem for photo in named}) == 4
     pattern = str(tmp_path / "t*" / "*.jpg")
     assert [photo.name for photo in list_photos([pattern])] == ["a.jpg", "c.jpg"]
     inside = list_photos([str(tmp_path)], leave_out=tmp_path / "two")

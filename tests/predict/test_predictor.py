@@ -124,6 +124,8 @@ def test_whole_pictures_answer_dense_tasks_once(framing):
     )
     nobody = predictor.see(a_picture(), Boxes())
     assert set(nobody.rasters) == {"parts", "depth"}
+    on = sample.rasters["parts"].mask & (sample.rasters["parts"].values > 0)
+    np.testing.assert_array_equal(sample.rasters["depth"].mask, on)
 
 
 def test_stretching_equals_the_published_pipeline():
@@ -193,6 +195,9 @@ def test_one_pixel_is_a_picture():
     [
         ({"tasks": ["poze"]}, UnknownNameError, "did you mean pose"),
         ({"batch": 0}, InputError, "at least 1"),
+        ({"framing": "paad"}, UnknownNameError, "did you mean pad"),
+        ({"mask": "x"}, UnknownNameError, "unknown mask"),
+        ({"tasks": []}, InputError, "no task asked for"),
         ({"device": "cuda:99"}, InputError, "not available"),
         ({"device": "gpu"}, InputError, "unknown device"),
         ({"dtype": "int8"}, UnknownNameError, "unknown dtype"),

@@ -100,11 +100,13 @@ def test_decoding_equals_a_plain_loop(seed, noise):
     maps, _ = encode_heatmaps(xy, (32, 30), sigma=rng.uniform(1.5, 4))
     maps = maps + torch.tensor(rng.normal(size=maps.shape) * noise, dtype=torch.float32)
     maps = maps * rng.uniform(0.005, 60)  # small and large maps meet the clips of the logarithm
-    ours, _ = decode_heatmaps(maps, exact=True)
-    steps = plain_decode(maps[0].numpy())
-    near = np.abs(steps - ours[0].numpy()) < 0.02
-    flat = np.abs(steps - maps[0].flatten(1).argmax(1)[:, None].numpy() % 30) > 50
-    assert (near | flat).all()
+    ours = decode_heatmaps(maps, exact=True)[0][0].numpy()
+    plain = plain_decode(maps[0].numpy())
+    # where a map is flat at its peak the step is a quotient of roundings, and lands anywhere
+    peaks = maps[0].flatten(1).argmax(1).numpy()
+    sane = np.abs(plain - np.stack([peaks % 30, peaks // 30], axis=1)).max(axis=1) < 5
+    assert (np.abs(plain - ours)[sane] < 0.02).all()
+    assert sane.sum() >= 2
 
 
 @given(st.integers(0, 10_000))

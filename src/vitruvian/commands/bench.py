@@ -61,7 +61,7 @@ def bench(
     from vitruvian.predict.load import open_model
     from vitruvian.predict.predictor import Predictor
 
-    models = [open_model(name, tasks or None, {}, "card") for name in model]
+    models = [open_model(name, None, {}, "card") for name in model]
     models = models or [_random_model(size, task) for task in tasks or ("pose",)]
     predictor = Predictor(
         models,

@@ -4,25 +4,22 @@
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from vitruvian import __version__
+from vitruvian.commands.results import Photo, ResultFolder, list_photos
 from vitruvian.errors import InputError, VitruvianError
-from vitruvian.files import read_json, write_json
 
 if TYPE_CHECKING:
-    from vitruvian.formats import Record
-    from vitruvian.person import Sample
+    from vitruvian.formats import Format, Record
+    from vitruvian.predict.predictor import Predictor
 
-SUFFIXES = frozenset(
-    f".{name}"
-    for name in ("jpg", "jpeg", "jpe", "png", "webp", "bmp", "tif", "tiff", "gif", "avif", "heic")
-)
-"""What counts as a photograph in a folder; a file named directly is tried whatever its name."""
+_DEFAULT = ("json", "labels-png", "depth-png", "normals-png", "sheet")
+
+_LAWS = {"pose": "points", "parts": "label", "depth": "scalar", "normals": "vector"}
 
 
 def predict(
@@ -32,7 +29,7 @@ def predict(
     model: tuple[str, ...],
     out: Path = Path("out"),
     tasks: tuple[str, ...] = (),
-    write: tuple[str, ...] = ("json", "labels-png", "depth-png", "normals-png", "sheet"),
+    write: tuple[str, ...] = (),
     detector: str = "auto",
     min_score: float | None = None,
     framing: Literal["person", "pad", "stretch"] = "person",
@@ -59,7 +56,8 @@ def predict(
         tasks: answer only these (pose parts depth normals); by default all the models know.
         write: what to write. One file for all: json (COCO keypoints), results (COCO results), csv,
             parquet. Per photograph: openpose, labels-png, npz, depth-png, depth-exr, normals-png,
-            normals-png16, normals-exr. To look at: overlay, sheet.
+            normals-png16, normals-exr. To look at: overlay, sheet. By default json, labels-png,
+            depth-png, normals-png and sheet, as far as the tasks can fill them.
         detector: who finds the people: auto (the default detector, once fetched), whole (each
             picture is one person), a COCO .json or MOT .txt file of boxes, a folder or hf:org/name
             of a transformers object detector.
@@ -81,9 +79,11 @@ def predict(
     """
     from vitruvian import formats
     from vitruvian.predict.load import load
+    from vitruvian.predict.predictor import pick_device, pick_dtype
 
-    wanted = [formats.find(name) for name in write]
-    photos = list_photos(paths, leave_out=out if out.is_dir() else None)
+    for name in write:
+        formats.find(name)
+    found = list_photos(paths, leave_out=out if out.is_dir() else None)
     settings = {
         "vitruvian": __version__,
         "model": list(model),
@@ -98,8 +98,10 @@ def predict(
         "normalisation": normalisation,
         "normal_signs": None if normal_signs is None else list(normal_signs),
         "convention": convention,
+        "dtype": str(pick_dtype(dtype, pick_device(device))),
     }
-    run = _Run(out, settings, overwrite=overwrite)
+    run = ResultFolder(out, settings, overwrite=overwrite)
+    photos = run.named(found)
     todo = [photo for photo in photos if not run.done(photo)]
     start = time.perf_counter()
     failed: list[tuple[str, VitruvianError]] = []
@@ -119,159 +121,74 @@ def predict(
             batch=batch,
             dtype=dtype,
         )
-        run.begin(settings)
-        by_path = {str(photo.path): photo for photo in todo}
-        found = predictor.stream(photo.path for photo in todo)
-        for outcome in _with_progress(found, len(todo)):
-            photo = by_path[outcome.name]
+        _check_options(predictor, photos, normal_signs)
+        wanted = _fitting(write, predictor.tasks)
+        run.begin(predictor.tasks)
+        by_name = {photo.name: photo for photo in todo}
+        outcomes = predictor.stream(
+            (photo.path for photo in todo), names=(photo.name for photo in todo)
+        )
+        for outcome in _with_progress(outcomes, len(todo)):
+            photo = by_name[outcome.name]
             if outcome.sample is None:
                 assert outcome.error is not None
                 failed.append((photo.name, outcome.error))
-                continue
-            run.write(photo, outcome.sample, wanted, convention)
-    records = run.records(photos)
-    for entry in wanted:
+            else:
+                run.write(photo, outcome.sample, wanted, convention)
+    records = run.records()
+    for entry in _fitting(write, run.answers):
         if entry.scope == "run":
             formats.write_run(entry.name, records, out)
     _report(out, photos, records, todo, failed, time.perf_counter() - start)
     return 1 if failed else 0
 
 
-@dataclass(frozen=True)
-class Photo:
-    """A photograph to look at.
-
-    Attributes:
-        path: where it is.
-        name: its name in results: relative to the folder it was found in, with "/".
-        stem: what its result files are called, unique within the run.
-    """
-
-    path: Path
-    name: str
-    stem: str
-
-
-def list_photos(paths: Sequence[str], *, leave_out: Path | None = None) -> list[Photo]:
-    """Expand files, folders and globs, in a stable order, each file once.
-
-    Args:
-        paths: what the user named.
-        leave_out: a folder of results, whose pictures are not photographs.
+def _fitting(write: Sequence[str], tasks: Sequence[str]) -> "list[Format]":
+    """Return the formats to write: those asked for, or a choice of what the tasks can fill.
 
     Raises:
-        InputError: for a path that does not exist, or when no photograph is found.
+        InputError: for a format that none of the tasks can fill.
     """
-    if not paths:
-        raise InputError("no photographs given: name files, folders or quoted globs")
-    found: dict[Path, tuple[Path, str]] = {}
-    for given in paths:
-        path = Path(given)
-        if path.is_dir():
-            inside = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-            entries = [(p, p.relative_to(path).as_posix()) for p in sorted(inside)]
-        elif path.is_file():
-            entries = [(path, path.name)]
-        elif any(mark in given for mark in "*?["):
-            root = Path(path.anchor) if path.is_absolute() else Path()
-            pattern = str(path.relative_to(path.anchor) if path.is_absolute() else path)
-            entries = [(p, p.name) for p in sorted(root.glob(pattern)) if p.is_file()]
-        else:
-            raise InputError(f"no file, folder or match called {given!r}")
-        for entry in entries:
-            place = entry[0].resolve()
-            if leave_out is None or not place.is_relative_to(leave_out.resolve()):
-                found.setdefault(place, entry)
-    if not found:
-        raise InputError(f"no photograph found in {', '.join(paths)}")
-    return _named(list(found.values()))
+    from vitruvian import formats
+
+    laws = {_LAWS[task] for task in tasks}
+
+    def fits(entry: "Format") -> bool:
+        maps = entry.law == "raster" and laws != {"points"}
+        return entry.law in laws or entry.law == "any" or maps
+
+    chosen = [formats.find(name) for name in write or _DEFAULT]
+    useless = [entry.name for entry in chosen if not fits(entry)]
+    if write and useless:
+        raise InputError(
+            f"--write {' '.join(useless)} has nothing to write: these models answer "
+            f"{', '.join(tasks)}"
+        )
+    return [entry for entry in chosen if fits(entry)]
 
 
-def _named(entries: Sequence[tuple[Path, str]]) -> list[Photo]:
-    """Give each photograph a name and a stem nobody else has."""
-    names: set[str] = set()
-    stems: set[str] = set()
-    photos = []
-    for path, name in entries:
-        unique = name
-        number = 2
-        while unique in names:  # equal names from different folders
-            unique = f"{Path(name).with_suffix('')}-{number}{Path(name).suffix}"
-            number += 1
-        stem = str(Path(unique).with_suffix(""))
-        if stem in stems:  # a.jpg beside a.png
-            stem = unique.replace(".", "_")
-        names.add(unique)
-        stems.add(stem)
-        photos.append(Photo(path, unique, stem))
-    return photos
+def _check_options(predictor: "Predictor", photos: Sequence[Photo], signs: Any) -> None:
+    """Refuse options that would have no effect.
 
+    Raises:
+        InputError: naming the option.
+    """
+    from vitruvian.predict.detect import GivenBoxes
 
-class _Run:
-    """What a run leaves in its folder, so that the next one can go on."""
-
-    def __init__(self, out: Path, settings: dict[str, Any], *, overwrite: bool) -> None:
-        self.out = out
-        self.memory = out / ".vitruvian"
-        if out.exists() and not out.is_dir():
-            raise InputError(f"{out} is a file: --out needs a folder")
-        self.marker = self.memory / "run.json"
-        self.fresh = overwrite
-        if self.marker.exists() and not overwrite:
-            before = read_json(self.marker)
-            changed = [key for key in settings if before.get(key) != settings[key]]
-            if changed:
-                raise InputError(
-                    f"{out} holds results made with other settings ({', '.join(changed)}): give "
-                    "another --out, or --overwrite to start again"
-                )
-
-    def begin(self, settings: dict[str, Any]) -> None:
-        """Make the folder and note the settings, once everything needed is known to be there."""
-        if self.fresh:
-            for old in self.memory.rglob("*.json"):
-                old.unlink()
-            self.fresh = False
-        self.memory.mkdir(parents=True, exist_ok=True)
-        write_json(self.marker, settings, indent=1)
-
-    def _record(self, photo: Photo) -> Path:
-        return self.memory / "photos" / f"{photo.stem}.json"
-
-    def done(self, photo: Photo) -> bool:
-        """Whether an earlier run, or this one, finished the photograph."""
-        return not self.fresh and self._record(photo).exists()
-
-    def write(self, photo: Photo, sample: "Sample", wanted: Sequence[Any], convention: str) -> None:
-        """Write a photograph's files; its record comes last and says that they are complete."""
-        from dataclasses import replace
-
-        from vitruvian import formats
-        from vitruvian.drawing import write_drawing
-        from vitruvian.formats import coco
-
-        stem = self.out / photo.stem
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        named = replace(sample, name=photo.name)
-        for entry in wanted:
-            if entry.scope == "photo":
-                formats.write_photo(entry.name, named, stem, convention=convention)
-            elif entry.scope == "drawing":
-                write_drawing(entry.name, named, stem)
-        record = self._record(photo)
-        record.parent.mkdir(parents=True, exist_ok=True)
-        coco.write_keypoints(record, [formats.Record.of(named)])
-
-    def records(self, photos: Sequence[Photo]) -> "list[Record]":
-        """Read back what is known of every photograph that is done."""
-        from vitruvian.formats import coco
-
-        return [
-            record
-            for photo in photos
-            if self.done(photo)
-            for record in coco.read(self._record(photo))
-        ]
+    tasks = predictor.tasks
+    if signs is not None and "normals" not in tasks:
+        raise InputError("--normal-signs has no effect: these models answer no normals")
+    if predictor.framing != "person" and tasks == ["pose"]:
+        raise InputError(
+            f"--framing {predictor.framing} has no effect: keypoints always come from people's "
+            "windows"
+        )
+    detector = predictor.detector
+    if isinstance(detector, GivenBoxes) and not any(detector.knows(p.name) for p in photos):
+        raise InputError(
+            f"the boxes name none of these photographs: they name {detector.example!r}, the "
+            f"photographs are called like {photos[0].name!r}"
+        )
 
 
 def _with_progress(outcomes: Iterator[Any], total: int) -> Iterator[Any]:

@@ -70,9 +70,9 @@ def info(
         0 when the file is complete, else 1.
     """
     from vitruvian.model.catalogue import find
-    from vitruvian.model.storage import open_tensors
+    from vitruvian.model.opening import open_file
 
-    file = open_tensors(find(path))
+    file = open_file(find(path))
     count = sum(math.prod(r.shape) for r in file.records.values())
     facts: dict[str, Any] = {
         "file": str(file.path),
@@ -115,8 +115,10 @@ def convert(
         source: A file, a folder as transformers writes it, a name of the catalogue, or
             hf:org/name[@revision].
         out: The .safetensors file to write, whole or not at all.
-        task: Refuse the source unless it is for this; of several heads keep only this one.
-        vocabulary: Names of the points or parts, where their number does not tell.
+        task: Refuse the source unless it is for this (pretrain: an encoder); of several heads keep
+            only this one.
+        vocabulary: Names of the points or parts, where their number does not tell; of a file with
+            both, name one with --task.
         patch_padding: Zeros around the picture, 0 or 2; by default as published for the task.
         rotary_dtype: Precision of rotary angles; bfloat16 as published unless given.
         heads: Attention heads, for a first-generation shape that was not published.
@@ -136,7 +138,7 @@ def convert(
     hints = {name: value for name, value in hints.items() if value is not None}
     if vocabulary is not None:
         opened = open_weights(source, task=task, **hints)
-        _check_vocabulary(source, vocabulary, opened.card)
+        _check_vocabulary(source, vocabulary, opened.card, task)
     card = weights.convert(
         source,
         out,
@@ -226,17 +228,21 @@ def _identified(path: str, **given: Any) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if value not in ({}, None)}
 
 
-def _check_vocabulary(source: str, name: str, card: Any) -> None:
+def _check_vocabulary(source: str, name: str, card: Any, task: str | None) -> None:
     from vitruvian.errors import unknown_name
+    from vitruvian.model.card import vocabulary_task
+    from vitruvian.model.opening import task_name
     from vitruvian.vocabulary import available, load
 
     if name not in available():
         raise unknown_name("vocabulary", name, available())
-    outs = {task: card.network.heads[task].out for task in card.tasks}
-    if not any(out == len(load(name)) for out in outs.values()):
-        have = ", ".join(f"{out} of {task}" for task, out in outs.items()) or "none"
+    task = vocabulary_task(card.tasks, task and task_name(task), where=source)
+    words, out = load(name), card.network.heads[task].out
+    kind = "points" if task == "pose" else "parts"
+    if (words.kind, len(words)) != (kind, out):
         raise InputError(
-            f"{source}: vocabulary {name} has {len(load(name))} names · the file's outputs: {have}"
+            f"{source}: vocabulary {name} has {len(words)} names of {words.kind} · wanted {out} of "
+            f"{kind}, for the file's {task}"
         )
 
 

@@ -4,6 +4,7 @@
 Both files hold x, y, width, height; what is returned is x0, y0, x1 = x + width, y1 = y + height.
 """
 
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +35,12 @@ class _Row(NamedTuple):
     xywh: list[float]
     score: float
     identity: int | None
+
+
+def _checked(where: str, xywh: list[float]) -> list[float]:
+    if not all(math.isfinite(value) for value in xywh) or min(xywh[2:]) < 0:
+        raise InputError(f"{where}: the box {xywh} is not x, y, width ≥ 0, height ≥ 0")
+    return xywh
 
 
 def _gathered(rows: list[_Row]) -> Found:
@@ -79,6 +86,7 @@ def read_coco(path: str | Path) -> dict[str, Found]:
             xywh = [float(value) for value in entry["bbox"]]
             if len(xywh) != 4:
                 raise InputError(f"{path}: a bbox has {len(xywh)} numbers, wanted x, y, w, h")
+            _checked(f"{path}, image {number}", xywh)
             score = entry.get("box_score", entry.get("score", 1.0))
             rows.setdefault(keys, []).append(_Row(xywh, float(score), entry.get("track_id")))
         return {key: _gathered(found) for keys, found in rows.items() for key in keys}
@@ -125,6 +133,7 @@ def read_mot(path: str | Path, *, first_pixel: int = 0) -> dict[int, Found]:
         if score == 0:
             continue
         xywh = [values[2] - first_pixel, values[3] - first_pixel, values[4], values[5]]
+        _checked(f"{path}, line {number}", xywh)
         identity = int(values[1]) if values[1] >= 0 else None
         found = rows.setdefault(int(values[0]), [])
         found.append(_Row(xywh, 1.0 if score < 0 else score, identity))

@@ -7,7 +7,7 @@ person found is no box: a detector never falls back to the whole picture.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -76,12 +76,17 @@ class WholeImage:
 
 
 class GivenBoxes:
-    """Boxes known beforehand, by picture name."""
+    """Boxes known beforehand, by picture name.
+
+    A box file may name pictures by path, by file name, by stem or by frame number. The longest end
+    of a picture's path that the file knows counts; where the file's own names have folders, a bare
+    file name does not stand for a picture in a folder.
+    """
 
     score_kind: ScoreKind = "given"
 
     def __init__(self, boxes: Mapping[str, Boxes], *, min_score: float = 0.0) -> None:
-        """Take boxes by name, relative path, stem or frame number, from ``min_score`` up.
+        """Take boxes by name; those scored below ``min_score`` are left out.
 
         Raises:
             InputError: if there are none at all.
@@ -90,15 +95,33 @@ class GivenBoxes:
             raise InputError("the boxes file names no picture: it needs at least one box")
         self._boxes = dict(boxes)
         self._min_score = min_score
+        self._folders = any("/" in name for name in boxes)
+
+    @property
+    def example(self) -> str:
+        """One of the names it knows."""
+        return next(iter(self._boxes))
+
+    def knows(self, name: str) -> bool:
+        """Whether it has boxes under this picture's name."""
+        return self._key(name) is not None
+
+    def _key(self, name: str) -> str | None:
+        path = PurePosixPath(name.replace("\\", "/"))
+        parts = path.parts
+        ends = ["/".join(parts[start:]) for start in range(len(parts))]
+        if self._folders and len(parts) > 1:
+            ends = ends[:-1]
+        else:
+            ends += [path.stem] + ([str(int(path.stem))] if path.stem.isdecimal() else [])
+        return next((end for end in ends if end in self._boxes), None)
 
     def detect(self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> list[Boxes]:
         """Return the boxes of each name, best first; a name that is not listed has no people."""
         found = []
         for image, name in zip(images, names, strict=True):
-            path = Path(name)
-            frame = str(int(path.stem)) if path.stem.isdecimal() else path.stem
-            keys = (name, path.as_posix(), path.name, path.stem, frame)
-            given = next((self._boxes[key] for key in keys if key in self._boxes), Boxes())
+            key = self._key(name)
+            given = Boxes() if key is None else self._boxes[key]
             keep = np.flatnonzero(given.scores >= self._min_score)
             keep = keep[np.argsort(-given.scores[keep], kind="stable")]
             clipped = clip_box(given.boxes[keep], (image.shape[0], image.shape[1]))

@@ -4,9 +4,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from vitruvian.errors import InputError, MissingExtraError
+from vitruvian.errors import InputError, MissingExtraError, unknown_name
 from vitruvian.formats.boxes import read_coco, read_mot
 from vitruvian.model.weights import load as load_weights
 from vitruvian.predict.detect import (
@@ -61,7 +61,14 @@ def load(
     """
     if not models:
         raise InputError("no weights given: name a file, or one of `vitruvian weights list`")
-    opened = [open_model(model, tasks, settings or {}, normalisation) for model in models]
+    for name in (*(tasks or ()), *(settings or ())):
+        if name not in TASKS:
+            raise unknown_name("task", name, TASKS)
+    if normalisation not in get_args(Normalisation):
+        raise unknown_name("normalisation", normalisation, get_args(Normalisation))
+    # With one model, a task it does not answer is a wrong file and deserves the better message.
+    only = tasks[0] if tasks and len(tasks) == 1 and len(models) == 1 else None
+    opened = [open_model(model, only, settings or {}, normalisation) for model in models]
     named = isinstance(detector, str | Path)
     finder = open_detector(detector, min_score, device) if named else detector
     return Predictor(opened, finder, tasks=tasks, device=device, **options)
@@ -69,13 +76,15 @@ def load(
 
 def open_model(
     model: str | Path,
-    tasks: Sequence[str] | None,
+    task: str | None,
     settings: Mapping[str, Mapping[str, Any]],
     normalisation: Normalisation,
 ) -> Model:
-    """Read weights and give their heads the meaning the card, or ``settings``, says."""
-    only = tasks[0] if tasks is not None and len(tasks) == 1 else None
-    network, card = load_weights(model, task=only)
+    """Read weights and give their heads the meaning the card, or ``settings``, says.
+
+    ``task`` is what the weights must be for, if anything.
+    """
+    network, card = load_weights(model, task=task)
     answered = {}
     for name, meaning in card.tasks.items():
         if name not in TASKS:
@@ -114,6 +123,8 @@ def open_detector(detector: str | Path, min_score: float | None, device: str) ->
     """Return the detector a name stands for, see ``load``."""
     name = str(detector)
     if name == "whole":
+        if min_score is not None:
+            raise InputError("min_score has no effect: the detector 'whole' gives no scores")
         return WholeImage()
     if name.lower().endswith(".json"):
         known = {key: Boxes(*found) for key, found in read_coco(name).items()}

@@ -5,13 +5,13 @@ Windows travel as uint8 and are normalised on the device. People are batched acr
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -126,8 +126,16 @@ class Predictor:
         """
         if batch < 1:
             raise InputError(f"batch {batch}: it needs at least 1 window per forward pass")
+        for kind, given, known in (
+            ("framing", framing, get_args(Framing)),
+            ("mask", mask, ("parts", "none")),
+        ):
+            if given not in known:
+                raise unknown_name(kind, str(given), known)
         known = [name for model in models for name in model.tasks]
         wanted = list(known if tasks is None else tasks)
+        if tasks is not None and not wanted:
+            raise InputError(f"no task asked for: these models answer {', '.join(known)}")
         for name in wanted:
             if name not in known:
                 raise unknown_name("task of these models", name, known)
@@ -153,6 +161,7 @@ class Predictor:
             )
         for model in self.models:
             model.network.to(device=self.device, dtype=self.dtype).eval()
+        self.tasks = [name for model in self.models for name in model.tasks]
         self._passes = self._plan()
         self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
 
@@ -179,18 +188,27 @@ class Predictor:
         assert outcome.sample is not None
         return outcome.sample
 
-    def stream(self, pictures: Iterable[str | Path]) -> Iterator[Outcome]:
+    def stream(
+        self, pictures: Iterable[str | Path], names: Iterable[str] | None = None
+    ) -> Iterator[Outcome]:
         """Work through many photographs in order, reading ahead; memory stays flat.
 
-        A photograph that cannot be read yields its error and does not stop the others.
+        A photograph that cannot be read, or whose boxes cannot be cut, yields its error and does
+        not stop the others.
+
+        Args:
+            pictures: paths.
+            names: what to call them, in outcomes and towards the detector; by default the paths.
         """
-        waiting = iter(pictures)
+        waiting = ((str(path), path) for path in pictures)
+        if names is not None:
+            waiting = zip(names, pictures, strict=True)
         with ThreadPoolExecutor(max_workers=2) as pool:
             ahead: list[tuple[str, Future[NDArray[np.uint8]]]] = []
 
             def fill() -> None:
-                for path in islice(waiting, 2 * self.batch - len(ahead)):
-                    ahead.append((str(path), pool.submit(images.read, path)))
+                for name, path in islice(waiting, 2 * self.batch - len(ahead)):
+                    ahead.append((name, pool.submit(images.read, path)))
 
             fill()
             while ahead:
@@ -237,12 +255,21 @@ class Predictor:
             )
             wholes.append({})
             outcomes.append(Outcome(name, Sample(image=array, name=name)))
+        for outcome, found in zip(outcomes, people, strict=True):
+            try:
+                for person in found:
+                    Crop.from_box(_solid(person.box), self.models[0].input_size)
+            except InputError as error:
+                outcome.error, found[:] = error, []
         for shared in self._passes:
             self._run(shared, arrays, people, wholes)
         for outcome, found, whole in zip(outcomes, people, wholes, strict=True):
             assert outcome.sample is not None
-            masked = tuple(self._masked(person) for person in found)
-            outcome.sample = replace(outcome.sample, people=masked, rasters=whole)
+            masked = tuple(person.having(**self._masked(person.annotations)) for person in found)
+            rasters = {name: r for name, r in self._masked(whole).items() if isinstance(r, Raster)}
+            outcome.sample = replace(outcome.sample, people=masked, rasters=rasters)
+            if outcome.error is not None:
+                outcome.sample = None
         return outcomes
 
     def _plan(self) -> list["_Pass"]:
@@ -306,12 +333,11 @@ class Predictor:
         self, model: Model, tasks: dict[str, Task], windows: NDArray[np.uint8]
     ) -> dict[str, Tensor]:
         pixels = self._normalised(model, windows).to(self.dtype)
-        direct = model.network(pixels)
-        outputs = {name: direct[name].float() for name in tasks}
+        outputs = _answers(model.network, tasks, pixels)
         if self.flip:
-            mirrored = model.network(pixels.flip(-1))
+            mirrored = _answers(model.network, tasks, pixels.flip(-1))
             for name, task in tasks.items():
-                outputs[name] = (outputs[name] + task.unmirror(mirrored[name].float())) / 2
+                outputs[name] = (outputs[name] + task.unmirror(mirrored[name])) / 2
         return outputs
 
     def _normalised(self, model: Model, windows: NDArray[np.uint8]) -> Tensor:
@@ -323,20 +349,20 @@ class Predictor:
         mean = torch.tensor(model.mean, device=self.device).view(3, 1, 1)
         return (pixels - mean) / torch.tensor(model.std, device=self.device).view(3, 1, 1)
 
-    def _masked(self, person: Person) -> Person:
-        """Mark depth and normals off the person invalid, where parts are known."""
-        parts = person.annotations.get("parts")
+    def _masked(self, found: Mapping[str, Annotation]) -> dict[str, Annotation]:
+        """Mark depth and normals off the people invalid, where parts are known."""
+        parts = found.get("parts")
         if self.mask == "none" or not isinstance(parts, Raster) or parts.vocabulary is None:
-            return person
+            return dict(found)
         inside = parts.mask & (parts.values != parts.vocabulary.background)
         masked = {
             name: replace(raster, valid=inside)
-            for name, raster in person.annotations.items()
+            for name, raster in found.items()
             if isinstance(raster, Raster)
             and raster.law in ("scalar", "vector")
             and (raster.origin, raster.size) == (parts.origin, parts.size)
         }
-        return person.having(**masked)
+        return {**found, **masked}
 
     @contextmanager
     def _clock(self, stage: str) -> Iterator[None]:
@@ -345,6 +371,12 @@ class Predictor:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         self.seconds[stage] += time.perf_counter() - start
+
+
+def _answers(network: Network, tasks: Iterable[str], pixels: Tensor) -> dict[str, Tensor]:
+    """Return the output of these heads alone, float32."""
+    features = network.features(pixels)
+    return {name: network.heads[name](features).float() for name in tasks}
 
 
 def _solid(box: NDArray[np.float64]) -> NDArray[np.float64]:
