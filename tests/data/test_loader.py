@@ -97,6 +97,12 @@ def test_iterating_again_goes_on(reference):
     assert found[0]["image"].shape == (BATCH, 4, 4, 3)
 
 
+def test_the_randomness_of_others_is_left_alone():
+    before = torch.get_rng_state()
+    take(Loader(Counting(LENGTH), noisy, batch=BATCH), 2)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_one_pass_in_the_order_of_the_source():
     loaders = [
         Loader(Counting(LENGTH), noisy, batch=BATCH, epochs=1, shuffle=False, rank=r, world=2)

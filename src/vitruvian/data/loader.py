@@ -170,17 +170,21 @@ class Loader:
                 "worker_init_fn": _calm_worker,
                 "prefetch_factor": self._prefetch,
             }
-        loader = DataLoader(
-            items,
-            batch_sampler=_Shares(self.order, self),  # pyright: ignore[reportArgumentType]
-            collate_fn=_stacked,
-            pin_memory=self._pin,
-            **settings,
-        )
         length = len(self.source)
         try:
             with warnings.catch_warnings():
+                # The number of workers is the user's; a pickle error is told below.
+                warnings.filterwarnings("ignore", message="This DataLoader will create")
                 warnings.filterwarnings("ignore", message="Got pickle error")
+                loader = DataLoader(
+                    items,
+                    batch_sampler=_Shares(self.order, self),  # pyright: ignore[reportArgumentType]
+                    collate_fn=_stacked,
+                    pin_memory=self._pin,
+                    # its own: otherwise each iteration would move torch's global randomness on
+                    generator=torch.Generator(),
+                    **settings,
+                )
                 batches = iter(loader)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             if "pickle" not in str(error):
