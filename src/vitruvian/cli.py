@@ -16,6 +16,12 @@ from vitruvian.errors import VitruvianError, unknown_name
 VERBS: dict[str, str] = {
     "predict": "vitruvian.commands.predict:predict",
     "bench": "vitruvian.commands.bench:bench",
+    "synth people": "vitruvian.commands.synth:people",
+    "synth scans": "vitruvian.commands.synth:scans",
+    "synth rig": "vitruvian.commands.synth:rig",
+    "data pack": "vitruvian.commands.data:pack",
+    "data check": "vitruvian.commands.data:check",
+    "data show": "vitruvian.commands.data:show",
     "weights list": "vitruvian.commands.weights:list_weights",
     "weights info": "vitruvian.commands.weights:info",
     "weights convert": "vitruvian.commands.weights:convert",
@@ -29,6 +35,12 @@ VERBS: dict[str, str] = {
 _ABOUT = {
     "predict": "see people in photographs: keypoints, parts, depth and normals, as files",
     "bench": "milliseconds per stage and peak memory of a model on this machine",
+    "synth people": "render people with exact labels of every task, into shards",
+    "synth scans": "the same from textured 3D scans of your own",
+    "synth rig": "one moment from many calibrated cameras, or short clips",
+    "data pack": "turn labelled pictures of any common layout into shards",
+    "data check": "what was understood: counts, labels, boxes, as sentences and a sheet",
+    "data show": "one sample with its labels, as a picture",
     "weights list": "every published weights file: task, size, licence",
     "weights info": "what a weights file is",
     "weights convert": "turn any readable weights into one self-describing safetensors file",
@@ -38,7 +50,7 @@ _ABOUT = {
     "doctor": "what works here, and what to install",
 }
 
-_RESUMES = ("predict",)  # verbs whose work done before an interruption counts
+_RESUMES = ("predict", "synth", "data")  # verbs whose work done before an interruption counts
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
