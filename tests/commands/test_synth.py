@@ -12,7 +12,7 @@ import tyro
 from vitruvian.commands import synth
 from vitruvian.data.reader import Shards
 from vitruvian.errors import InputError, MissingExtraError
-from vitruvian.synth import production, writer
+from vitruvian.synth import casting, production, writer
 
 
 def call(function, *arguments):
@@ -29,7 +29,7 @@ def _small_world(monkeypatch):
         return [stand_ins.figure(1 + 0.05 * frame)]
 
     monkeypatch.setattr(production, "invented", stand_ins.cast)
-    monkeypatch.setattr(production, "moving", moving)
+    monkeypatch.setattr(casting, "moving", moving)
     monkeypatch.setattr(writer, "Pool", lambda workers: writer.Here())
 
 

@@ -11,7 +11,7 @@ import stand_ins
 from vitruvian.camera import Camera
 from vitruvian.data.codec import encode
 from vitruvian.errors import InputError
-from vitruvian.synth import rig, writer
+from vitruvian.synth import motion, rig, writer
 from vitruvian.synth.pose import Pose
 from vitruvian.synth.recipe import Settings
 
@@ -84,22 +84,22 @@ def test_poses_are_interpolated_the_short_way():
     turn = np.array([[0, -1.0, 0], [1, 0, 0], [0, 0, 1]])
     first = Pose(rotations=np.eye(3)[None], translation=np.zeros(3))
     second = Pose(rotations=turn[None], translation=np.array([0, 2.0, 0]))
-    half = rig.between(first, second, 0.5)
+    half = motion.between(first, second, 0.5)
     root = np.sqrt(0.5)
     np.testing.assert_allclose(half.rotations[0, :2, :2], [[root, -root], [root, root]], atol=1e-9)
     np.testing.assert_allclose(half.translation, [0, 1, 0])
-    assert rig.between(first, second, 0) is first
-    assert rig.between(first, second, 1) is second
+    assert motion.between(first, second, 0) is first
+    assert motion.between(first, second, 1) is second
 
 
 def test_frames_ease_from_key_to_key():
-    places = [rig.eased(frame, 9, 3) for frame in range(9)]
+    places = [motion.eased(frame, 9, 3) for frame in range(9)]
     assert places[0] == (0, 0)
     assert places[4] == (1, 0)
     assert places[8] == (1, 1)
     flat = [number + share for number, share in places]
     assert flat == sorted(flat)
-    assert rig.eased(0, 1, 3) == (0, 0)
+    assert motion.eased(0, 1, 3) == (0, 0)
 
 
 def moving(seed, clip, frame, frames, settings):

@@ -220,7 +220,7 @@ def rig(
         quality: JPEG quality of the pictures, 1 to 100; 0 for PNG.
         gallery: pictures in the gallery.
     """
-    from vitruvian.synth import production
+    from vitruvian.synth import casting, production
     from vitruvian.synth import rig as rigs
 
     if clips < 1:
@@ -236,9 +236,9 @@ def rig(
             cameras, size=settings.size, radius=radius, height=height, focal=focal, arc=arc
         )
     if bvh is None:
-        cast: Any = production.moving
+        cast: Any = casting.moving
     else:
-        cast = production.Recorded(files=tuple(str(file) for file in production.motions(bvh)))
+        cast = casting.Recorded(files=tuple(str(file) for file in casting.motions(bvh)))
     maker = rigs.RigMaker.of(placed, frames, cast)
     each = len(placed) * frames
     wanted = _Wanted(

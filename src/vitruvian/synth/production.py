@@ -19,6 +19,7 @@ from vitruvian.errors import InputError
 from vitruvian.synth import background, irradiance, light, place, places
 from vitruvian.synth.background import Background
 from vitruvian.synth.card import measured
+from vitruvian.synth.casting import invented
 from vitruvian.synth.framing import Shot, shoot
 from vitruvian.synth.irradiance import Quality
 from vitruvian.synth.light import Light
@@ -289,6 +290,28 @@ def _recipe(
     )
 
 
+def remake(recipe: Mapping[str, Any]) -> Picture:
+    """Make a picture of people again from its recipe (a line of ``….recipes.jsonl``).
+
+    Raises:
+        InputError: for a recipe of another version of the generator, or of another kind: scans and
+            rigs also need their files.
+    """
+    given = Recipe.from_dict(recipe)
+    if given.kind != "people":
+        raise InputError(f"a recipe of {given.kind}: run its command again to make its pictures")
+    job = Job(
+        number=0,
+        first=given.index,
+        last=given.index + 1,
+        path="",
+        seed=given.seed,
+        settings=dict(given.settings),
+        code=given.code,
+    )
+    return next(people(job))
+
+
 def facts_of(made: Rendered) -> dict[str, Any]:
     """Measure a finished picture: heights of people, pixels of parts, pixels per person."""
     height = made.sample.size[0]
@@ -306,60 +329,6 @@ def facts_of(made: Rendered) -> dict[str, Any]:
 def people(job: Job) -> Iterator[Picture]:
     """Make the pictures of people of a job."""
     return pictures(job, invented)
-
-
-def invented(seed: int, group: int, settings: Settings) -> list[Actor]:
-    """Invent the people of a group."""
-    from vitruvian.synth import people as makers
-
-    rng = stream(seed, group, "people")
-    count = crowd_size(rng, settings.people_max)
-    detail = settings.detail
-    if detail is None:
-        detail = 1 if settings.size[0] <= 640 or count > 3 else 2
-    return [actor_of(makers, rng, settings.children, detail) for _ in range(count)]
-
-
-def actor_of(makers: Any, rng: np.random.Generator, children: bool, detail: int) -> Actor:
-    """Build one person and turn them into an actor."""
-    raise NotImplementedError
-
-
-def moving(seed: int, clip: int, frame: int, frames: int, settings: Settings) -> list[Actor]:
-    """Return the people of one frame of a clip who move between poses of their own."""
-    raise NotImplementedError
-
-
-def motions(path: str | Path) -> list[Path]:
-    """Return the BVH files of a folder, or the one file named.
-
-    Raises:
-        InputError: if there is none.
-    """
-    given = Path(path)
-    if given.is_file():
-        return [given]
-    found = sorted(given.rglob("*.bvh")) if given.is_dir() else []
-    if not found:
-        raise InputError(f"no .bvh file in {given}: name one, or a folder of recorded motion")
-    return found
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """Returns the people of one frame of a clip who do what was recorded; picklable.
-
-    Attributes:
-        files: BVH files.
-    """
-
-    files: tuple[str, ...]
-
-    def __call__(
-        self, seed: int, clip: int, frame: int, frames: int, settings: Settings
-    ) -> list[Actor]:
-        """Return the people of one frame of a clip."""
-        raise NotImplementedError
 
 
 @lru_cache(maxsize=2)

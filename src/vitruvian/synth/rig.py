@@ -15,14 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation, Slerp
 
 from vitruvian.camera import Camera
 from vitruvian.errors import InputError
 from vitruvian.files import read_json, write_json
 from vitruvian.synth.framing import focal_pixels, look_at
 from vitruvian.synth.optics import Optics
-from vitruvian.synth.pose import Pose
 from vitruvian.synth.production import Look, Sets, assemble, draw_look, facts_of, photograph
 from vitruvian.synth.recipe import Recipe, Settings, Standing, stream
 from vitruvian.synth.stage import Actor, arrange, footprint, stood
@@ -131,37 +129,6 @@ def read_rig(path: str | Path) -> dict[str, Camera]:
 def write_rig(path: str | Path, cameras: Cameras) -> None:
     """Write cameras as :func:`read_rig` reads them."""
     write_json(path, {"cameras": {n: camera.to_dict() for n, camera in cameras.items()}}, indent=1)
-
-
-# ------------------------------------------------------------------------------------- poses
-
-
-def between(first: Pose, second: Pose, share: float) -> Pose:
-    """Return the pose ``share`` of the way from one to another; each bone turns the short way.
-
-    Both have to be poses of one body; the whole body's place moves in a straight line.
-    """
-    if share <= 0:
-        return first
-    if share >= 1:
-        return second
-    count = len(first.rotations)
-    turned = np.empty((count, 3, 3))
-    for bone in range(count):
-        ends = Rotation.from_matrix(np.stack([first.rotations[bone], second.rotations[bone]]))
-        turned[bone] = Slerp([0.0, 1.0], ends)(share).as_matrix()
-    place = first.translation + (second.translation - first.translation) * share
-    return replace(first, rotations=turned, translation=place)
-
-
-def eased(frame: int, frames: int, keys: int) -> tuple[int, float]:
-    """Return between which key poses a frame lies, and how far: people start and stop gently."""
-    if frames < 2 or keys < 2:
-        return 0, 0.0
-    time = frame / (frames - 1) * (keys - 1)
-    number = min(int(time), keys - 2)
-    share = time - number
-    return number, share * share * (3 - 2 * share)
 
 
 # ---------------------------------------------------------------------------------- pictures
