@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from vitruvian.errors import InputError
+from vitruvian.train.log import read_lines
+from vitruvian.train.parallel import Parallel, inner, joined
+
+HELPER = Path(__file__).with_name("toy_training.py")
+
+
+def test_one_process_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    with joined(device="cpu") as parallel:
+        assert parallel == Parallel()
+        assert parallel.first
+        assert parallel.any([True, False]) == [True, False]
+        network = torch.nn.Linear(1, 1)
+        assert inner(parallel.spread(network)) is network
+    with pytest.raises(InputError, match="torchrun"), joined("fsdp"):
+        pass
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="under torchrun"), joined("single"):
+        pass
+
+
+def together(folder: Path, mode: str, steps: int) -> None:
+    """Train the toy with two processes, set up as ``torchrun`` does."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    shared |= {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(HELPER), str(folder), mode, str(steps)]
+    processes = [
+        subprocess.Popen(
+            command,
+            env=os.environ | shared | {"RANK": rank, "LOCAL_RANK": rank},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in ("0", "1")
+    ]
+    try:
+        errors = [process.communicate(timeout=180)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
+
+
+def losses(folder: Path) -> list[float]:
+    return [line["loss"] for line in read_lines(folder / "metrics.jsonl")]
+
+
+def alone(folder: Path, steps: int) -> None:
+    command = [sys.executable, str(HELPER), str(folder), "single", str(steps)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, timeout=180)
+
+
+def cut(folder: Path, steps: int) -> None:
+    """Forget all checkpoints behind a step, as if the training had been killed there."""
+    for path in (folder / "checkpoints").iterdir():
+        if int(path.name.split("-")[1]) > steps:
+            path.rename(path.with_name(f".{path.name}.part"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_two_processes_equal_one_and_exchange_checkpoints(tmp_path: Path, mode: str) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    alone(one, 6)
+    together(two, mode, 6)
+    wanted = losses(one)
+    assert len(wanted) == 6
+    assert losses(two) == pytest.approx(wanted, rel=1e-5)
+    last = "checkpoints/step-00000006/network.safetensors"
+    weights = load_file(one / last)
+    for name, value in load_file(two / last).items():
+        assert value.shape == weights[name].shape
+    cut(one, 3)
+    cut(two, 3)
+    together(one, mode, 6)
+    alone(two, 6)
+    assert losses(one) == pytest.approx(wanted, rel=1e-5)
+    assert losses(two) == pytest.approx(wanted, rel=1e-5)
