@@ -4,6 +4,7 @@
 A difference here is a decision: say it in CHANGELOG.md, then run with ``--update-golden``.
 """
 
+import dataclasses
 import inspect
 from collections.abc import Callable
 from typing import Any, get_args, get_type_hints, is_typeddict
@@ -114,4 +115,7 @@ def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str
     for name, parameter in inspect.signature(function).parameters.items():
         assert f"{name}:" in about or f"{name} (" in about, f"{verb}: {name} is not explained"
         if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
-            assert f"--{name.replace('_', '-')}" in text
+            kind = parameter.annotation  # a dataclass stands for the flags of its fields
+            inside = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
+            for flag in [field.name for field in inside] or [name]:
+                assert f"--{flag.replace('_', '-')}" in text
