@@ -11,6 +11,7 @@ from vitruvian.data.shards import write_shard
 from vitruvian.data.source import (
     Chosen,
     Converted,
+    Gathered,
     Joined,
     Listed,
     PerPerson,
@@ -124,3 +125,7 @@ def test_everybody_together():
     assert parts.values[3, 13] == 4
     assert parts.mask.sum() == 40
     assert all_.box.tolist() == [0, 0, 19, 9]
+    view = Gathered(Listed([sample]))
+    assert set(view[0].people[0].annotations) == {"parts", "depth"}
+    assert (len(view), view.people().tolist(), view.picture(0)) == (1, [1], None)
+    assert view.where(0) == "sample 0"

@@ -299,3 +299,28 @@ def gathered(sample: Sample) -> Sample:
     box = np.array([0, 0, width - 1, height - 1], dtype=np.float64)
     everybody = Person(box=box, annotations=annotations)
     return replace(sample, people=(everybody,))
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """A source whose samples have everybody as one person, see ``gathered``."""
+
+    source: Source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Sample:
+        return gathered(self.source[index])
+
+    def where(self, index: int) -> str:
+        """Return where a sample comes from."""
+        return self.source.where(index)
+
+    def picture(self, index: int) -> bytes | None:
+        """Return the file of a sample's pixels."""
+        return self.source.picture(index)
+
+    def people(self) -> NDArray[np.int32]:
+        """One each."""
+        return np.ones(len(self), dtype=np.int32)

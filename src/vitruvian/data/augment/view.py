@@ -39,7 +39,7 @@ def only_person(sample: Sample) -> Person:
     if len(sample.people) != 1:
         raise InputError(
             f"an augmentation looks at one person, the sample {sample.name!r} has "
-            f"{len(sample.people)}: read it through PerPerson, or gathered"
+            f"{len(sample.people)}: read it through PerPerson or Gathered"
         )
     return sample.people[0]
 
