@@ -82,6 +82,8 @@ class Checkpoints:
         gather = _Gather(files)
         failure = self._write(step, files, state, gather) if first else None
         gather.rest()  # the other ranks' part; or, after a failure here, so that they can end
+        if first and failure is None:
+            self._tidy()  # while the other ranks wait: they must not look at half a deletion
         if dist.is_initialized():
             told: list[str | None] = [failure]
             dist.broadcast_object_list(told, 0)
@@ -93,8 +95,6 @@ class Checkpoints:
                 f"{self.path(step)}: the checkpoint could not be written ({failure}); {rest} · "
                 "free some space and start the same command again"
             )
-        if first:
-            self._tidy()
         return self.path(step)
 
     def _write(
