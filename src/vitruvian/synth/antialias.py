@@ -59,7 +59,7 @@ def edges(
         flat[hits.ray[np.isin(hits.surface, hairy)]] = True
     pixels = np.flatnonzero(flat)
     rays = int(np.clip(budget // max(len(pixels), 1), 1, len(_OFFSETS)))
-    return pixels, rays
+    return pixels, rays if rays != 3 else 2
 
 
 def resolve(
@@ -98,25 +98,23 @@ def resolve(
     known = np.full(height * width, -1, np.int64)
     known[buffer.hits.ray] = np.arange(len(buffer.hits))
     y, x = np.divmod(pixels, width)
+    count, offsets = len(pixels), np.array(_OFFSETS[:: len(_OFFSETS) // rays][:rays])
+    hits = cast(geometry, camera, (x + offsets[:, :1]).ravel(), (y + offsets[:, 1:]).ravel())
+    hits = select(hits, np.flatnonzero(hits.depth < behind_depth[pixels[hits.ray % count]]))
+    colour = np.tile(behind[:, pixels], rays)
+    if len(hits):
+        pixel = pixels[hits.ray % count]
+        lit = _known_light(geometry, hits, pixel, buffer, received, known, lamps, quality, jitter)
+        shone = shade.shade(geometry, materials, hits, lit, lamps, camera).radiance
+        panes = shade.glass(materials, hits)
+        # what is behind glass is taken from the pixel's centre
+        shone[:, panes] = picture[:, pixel[panes]]
+        colour[:, hits.ray] = shone
+    np.minimum(colour, np.float32(brightest), out=colour)
     total = np.minimum(picture[:, pixels], np.float32(brightest))
-    offsets = _OFFSETS[:: 4 // rays][:rays] if rays in (1, 2, 4) else _OFFSETS[:rays]
-    for number, offset in enumerate(offsets):
-        hits = cast(geometry, camera, x + offset[0], y + offset[1])
-        colour = behind[:, pixels].copy()
-        nearer = np.flatnonzero(hits.depth < behind_depth[pixels[hits.ray]])
-        hits = select(hits, nearer)
-        if len(hits):
-            lit = _known_light(
-                geometry, hits, pixels[hits.ray], buffer, received, known, lamps, quality,
-                (jitter[0] + 0.25 * number, jitter[1]),
-            )  # fmt: skip
-            shone = shade.shade(geometry, materials, hits, lit, lamps, camera).radiance
-            panes = shade.glass(materials, hits)
-            if len(panes):  # what is behind glass is taken from the pixel's centre
-                shone[:, panes] = picture[:, pixels[hits.ray[panes]]]
-            colour[:, hits.ray] = shone
-        total += np.minimum(colour, np.float32(brightest))
-    picture[:, pixels] = total / np.float32(len(offsets) + 1)
+    for number in range(rays):
+        total += colour[:, number * count : (number + 1) * count]
+    picture[:, pixels] = total / np.float32(rays + 1)
 
 
 def select(hits: Hits, which: NDArray[np.intp]) -> Hits:
