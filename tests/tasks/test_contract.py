@@ -116,6 +116,18 @@ def test_a_mirrored_window_predicts_the_mirrored_annotation(name):
     assert target.keys() == mirrored.keys()
 
 
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("name", TASKS)
+def test_a_window_is_encoded_like_the_picture_of_the_window(name, mirror):
+    """encode(person, crop) = encode(person seen through crop, all of it); sides included."""
+    task, person, crop = a_task(name), a_person(name), a_view().crop
+    crop = crop.mirrored() if mirror else crop
+    direct = task.encode(person, crop)
+    seen = task.encode(person.warped(crop), Crop.whole(WINDOW))
+    for key, value in direct.items():
+        torch.testing.assert_close(seen[key], value, atol=2e-3, rtol=0)
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_truth_against_itself_is_perfect(name):
     task = a_task(name)

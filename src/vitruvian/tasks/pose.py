@@ -59,9 +59,9 @@ class Pose:
 
     def encode(self, person: Person, crop: Crop) -> dict[str, Tensor]:
         """Return ``heatmaps`` (K, h, w) and ``weights`` (K,) of the points in the window."""
-        points = person.points(self.name)
+        points = person.points(self.name).warped(crop)
         size = (crop.size[0] // self.stride, crop.size[1] // self.stride)
-        window = np.where(points.present[:, None], crop.to_window(points.xy), np.nan)
+        window = np.where(points.present[:, None], points.xy, np.nan)
         xy = torch.as_tensor(window, dtype=torch.float32) * _window_to_map(crop.size, size)
         heatmaps, weights = encode_heatmaps(xy[None], size, sigma=self.sigma)
         return {"heatmaps": heatmaps[0], "weights": weights[0]}
@@ -180,14 +180,24 @@ def encode_heatmaps(
     meets = ((first < limits) & ((beyond >= 0) if exact else (beyond > 0))).all(dim=-1)
     weights = (there & meets).to(xy.dtype)
 
-    def profile(axis: int, count: int) -> Tensor:
-        grid = torch.arange(count, dtype=xy.dtype, device=xy.device)
-        distance = grid - centre[..., axis, None]
-        near = (grid >= first[..., axis, None]) & (grid < beyond[..., axis, None])
-        return torch.exp(-distance.square() / (2 * sigma**2)) * near
+    # Only the pixels of the squares are computed; a zeroed map is most of the work left.
+    square = torch.arange(int(2 * radius) + 2, dtype=xy.dtype, device=xy.device)
 
-    maps = profile(1, height)[..., :, None] * profile(0, width)[..., None, :]
-    return maps * weights[..., None, None], weights
+    def profile(axis: int, count: int) -> tuple[Tensor, Tensor]:
+        grid = first[..., axis, None] + square
+        near = (grid >= 0) & (grid < count) & (grid < beyond[..., axis, None])
+        distance = grid - centre[..., axis, None]
+        return torch.exp(-distance.square() / (2 * sigma**2)) * near, grid.long()
+
+    down, rows = profile(1, height)
+    across, columns = profile(0, width)
+    blobs = down[..., :, None] * across[..., None, :] * weights[..., None, None]
+    number = torch.arange(weights.numel(), device=xy.device).reshape(*weights.shape, 1, 1)
+    places = (number * height + rows[..., :, None]) * width + columns[..., None, :]
+    drawn = blobs > 0
+    maps = torch.zeros(*xy.shape[:-1], height, width, dtype=xy.dtype, device=xy.device)
+    maps.view(-1)[places[drawn]] = blobs[drawn]
+    return maps, weights
 
 
 def heatmap_cross_entropy(output: Tensor, heatmaps: Tensor, weights: Tensor) -> Tensor:
