@@ -5,18 +5,30 @@ import io
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from hub_server import Hub, serving
-from published_files import sapiens, sapiens2, tiny, write_hollow
+from published_files import (
+    narrowed,
+    random_weights,
+    sapiens,
+    sapiens2,
+    tiny,
+    tiny_sapiens2,
+    write_hollow,
+)
 from safetensors.torch import save, save_file
 
 from vitruvian.cli import main
+from vitruvian.model.card import TaskCard
 from vitruvian.model.catalogue import catalogue, entry, weights_folder
+from vitruvian.model.network import Network
 from vitruvian.model.weights import load
+from vitruvian.model.weights import save as save_network
 
 
 @pytest.fixture(autouse=True)
@@ -192,13 +204,44 @@ def test_convert_names_outputs(tmp_path: Path, run: Run) -> None:
     arguments = ("convert", tmp_path / "w.safetensors", "--out", out, "--heads", "4")
     code, _, err = run(*arguments, "--vocabulary", "parts28")
     assert code == 2
-    assert "parts28 has 28 names · the file's outputs: 20 of parts" in err
+    assert "parts28 has 28 names of parts · wanted 20 of parts, for the file's parts" in err
     assert not out.exists()
     code, _, err = run(*arguments, "--vocabulary", "lip2")
     assert code == 2
     assert "did you mean lip20" in err
     assert run(*arguments, "--vocabulary", "lip20")[0] == 0
     assert load(out)[1].tasks["parts"].vocabulary == "lip20"
+
+
+def test_convert_names_the_outputs_of_one_head(tmp_path: Path, run: Run) -> None:
+    save_file(tiny("pose")[1], tmp_path / "w.safetensors")
+    network, card = load(tmp_path / "w.safetensors", heads=4)
+    pose = network.config.heads["pose"]
+    heads = {"pose": replace(pose, out=28), "parts": replace(pose, out=28)}
+    config = replace(network.config, heads=heads)
+    tasks = {"pose": TaskCard(), "parts": TaskCard()}
+    both = tmp_path / "both.safetensors"
+    save_network(both, Network(config), replace(card, network=config, tasks=tasks))
+    out = tmp_path / "o.safetensors"
+    arguments = ("convert", both, "--out", out, "--vocabulary", "parts28")
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert "the heads pose and parts · wanted one of them" in err
+    assert "--task" in err
+    code, _, err = run(*arguments, "--task", "pose")
+    assert code == 2
+    assert "parts28 has 28 names of parts · wanted 28 of points, for the file's pose" in err
+    assert not out.exists()
+    assert run(*arguments, "--task", "seg")[0] == 0
+    assert {n: t.vocabulary for n, t in load(out)[1].tasks.items()} == {"parts": "parts28"}
+
+
+def test_info_says_that_a_prefix_was_taken_off(tmp_path: Path, run: Run) -> None:
+    weights = {f"module.{n}": t for n, t in tiny("pose")[1].items()}
+    torch.save({"state_dict": weights}, tmp_path / "w.pth")
+    code, out, _ = run("info", tmp_path / "w.pth", "--heads", "4")
+    assert code == 0
+    assert "under 'state_dict.module'" in out
 
 
 def test_convert_refuses_another_task(tmp_path: Path, run: Run) -> None:
@@ -215,12 +258,22 @@ def test_convert_refuses_another_task(tmp_path: Path, run: Run) -> None:
 NAME = "sapiens2-normal-0.4b"
 
 
+SHAPES = tiny_sapiens2("normal")
+
+
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the catalogue mean a small file by the name."""
+    record = narrowed(NAME, SHAPES, "width 64, 18 blocks")
+    monkeypatch.setattr("vitruvian.model.fetch.entry", lambda _: record)
+
+
+@pytest.fixture
+def hub(small: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     with serving() as running:
         monkeypatch.setenv("HF_ENDPOINT", running.address)
         repo, path = entry(NAME).places[0]
-        running.repositories[repo] = {path: save({"w": torch.zeros(3)})}
+        running.repositories[repo] = {path: save(random_weights(SHAPES))}
         yield running
 
 
@@ -259,9 +312,21 @@ def test_fetch_with_yes_still_shows_the_licence(hub: Hub, run: Run) -> None:
     assert "already here" in out
 
 
-def test_fetch_from_a_mirror_is_told_to_be_unverified(tmp_path: Path, run: Run) -> None:
+def test_fetch_from_a_mirror_is_told_to_be_unverified(
+    tmp_path: Path, small: None, run: Run
+) -> None:
     (tmp_path / "mirror").mkdir()
-    save_file({"w": torch.zeros(3)}, tmp_path / "mirror" / entry(NAME).file)
+    save_file(random_weights(SHAPES), tmp_path / "mirror" / entry(NAME).file)
     code, out, _ = run("fetch", NAME, "--yes", "--mirror", tmp_path / "mirror")
     assert code == 0
     assert "not verified" in out
+
+
+def test_fetch_refuses_other_weights_of_the_right_name(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "mirror").mkdir()
+    save_file(random_weights(SHAPES), tmp_path / "mirror" / entry(NAME).file)
+    code, _, err = run("fetch", NAME, "--yes", "--mirror", tmp_path / "mirror")
+    assert code == 2
+    assert "this is a Sapiens2 normals model (width 64, 18 blocks) of " in err
+    assert f"wanted {NAME}: Sapiens2, normals, 0.4b, 453,357,731 parameters" in err
+    assert not (weights_folder(NAME) / entry(NAME).file).exists()

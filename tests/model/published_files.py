@@ -8,10 +8,13 @@ import json
 import re
 import struct
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+
+from vitruvian.model.catalogue import Entry, entry
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FIRST = json.loads((GOLDEN / "layouts" / "sapiens.json").read_text())
@@ -116,6 +119,12 @@ def tiny(name: str) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         arrays = {key: torch.from_numpy(file[key]) for key in file.files}
     weights = {k[2:]: v for k, v in arrays.items() if k.startswith("w.")}
     return {k: v for k, v in arrays.items() if not k.startswith("w.")}, weights
+
+
+def narrowed(name: str, shapes: Mapping[str, tuple[int, ...]], label: str) -> Entry:
+    """Return the catalogue's record of a name as if the published file were this small one."""
+    count = sum(int(np.prod(s)) for n, s in shapes.items() if not n.endswith("periods"))
+    return replace(entry(name), size=label, parameters=count)
 
 
 def random_weights(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[str, torch.Tensor]:

@@ -120,15 +120,34 @@ def test_own_files_say_everything_themselves(tmp_path: Path) -> None:
     assert card.source.file == "w.safetensors"
 
 
-def _two_heads(folder: Path) -> Path:
+def test_own_files_check_hints_and_tasks_too(tmp_path: Path) -> None:
+    save_file(tiny("pose")[1], tmp_path / "w.safetensors")
+    out = tmp_path / "out.safetensors"
+    with pytest.raises(UnknownNameError, match="did you mean patch_padding"):
+        convert(tmp_path / "w.safetensors", out, heads=4, pach_padding=0)  # type: ignore[call-arg]
+    card = convert(tmp_path / "w.safetensors", out, heads=4)
+    with pytest.raises(UnknownNameError, match="unknown hint 'pach_padding'"):
+        load(out, pach_padding=0)  # type: ignore[call-arg]
+    with pytest.raises(UnknownNameError, match="unknown task 'xyz': choose one of albedo"):
+        load(out, task="xyz")
+    with pytest.raises(WeightsError, match="not a pretraining encoder"):
+        load(out, task="pretrain")
+    # No rotary angles in the first generation: nothing to change.
+    assert load(out, rotary_dtype="float32")[1] == card
+    save_file(tiny("mae")[1], tmp_path / "mae.safetensors")
+    convert(tmp_path / "mae.safetensors", out, heads=4, decoder_heads=4)
+    assert not load_network(out, task="pretrain").heads
+
+
+def _two_heads(folder: Path, second: str = "depth") -> Path:
     """Write our own file of a backbone with two heads."""
     from vitruvian.model.card import KEY, TaskCard
 
     save_file(tiny("pose")[1], folder / "w.safetensors")
     network, card = load(folder / "w.safetensors", heads=4)
     head = network.config.heads["pose"]
-    config = replace(network.config, heads={"pose": head, "depth": replace(head, out=1)})
-    both = replace(card, network=config, tasks=dict(card.tasks) | {"depth": TaskCard()})
+    config = replace(network.config, heads={"pose": head, second: replace(head, out=1)})
+    both = replace(card, network=config, tasks=dict(card.tasks) | {second: TaskCard()})
     path = folder / "both.safetensors"
     save_file(Network(config).state_dict(), path, metadata={KEY: both.to_json()})
     return path
@@ -142,6 +161,37 @@ def test_one_of_several_heads(tmp_path: Path) -> None:
     assert card.network == network.config
     convert(path, tmp_path / "one.safetensors", task="pose")
     assert set(load_network(tmp_path / "one.safetensors").heads) == {"pose"}
+
+
+def test_a_vocabulary_goes_to_the_head_that_has_names(tmp_path: Path) -> None:
+    path, out = _two_heads(tmp_path), tmp_path / "out.safetensors"
+    card = convert(path, out, vocabulary="mine")
+    assert {n: t.vocabulary for n, t in card.tasks.items()} == {"pose": "mine", "depth": None}
+    assert load(out)[1] == card
+    with pytest.raises(InputError, match="a vocabulary for depth · only outputs of pose and parts"):
+        convert(path, out, vocabulary="mine", task="depth")
+
+
+def test_a_vocabulary_for_one_of_two_heads_with_names(tmp_path: Path) -> None:
+    path, out = _two_heads(tmp_path, "parts"), tmp_path / "out.safetensors"
+    with pytest.raises(InputError, match=r"heads pose and parts · wanted one of them .*--task"):
+        convert(path, out, vocabulary="mine")
+    assert not out.exists()
+    for task in ("parts", "seg"):
+        card = convert(path, out, vocabulary="mine", task=task)
+        assert {n: t.vocabulary for n, t in card.tasks.items()} == {"parts": "mine"}
+
+
+@pytest.mark.parametrize(("name", "have"), [("depth", "depth"), ("mae", "an encoder without head")])
+def test_no_vocabulary_for_what_has_no_names(name: str, have: str, tmp_path: Path) -> None:
+    save_file(tiny(name)[1], tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=f"a vocabulary for {have} · only outputs of pose"):
+        convert(
+            *(tmp_path / "w.safetensors", tmp_path / "o.safetensors"),
+            heads=4,
+            decoder_heads=4 if name == "mae" else None,
+            vocabulary="coco17",
+        )
 
 
 def test_where_conversion_writes(tmp_path: Path) -> None:

@@ -4,26 +4,48 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from hub_server import COMMIT, Hub, serving
-from published_files import tiny
-from safetensors.torch import save
+from published_files import (
+    narrowed,
+    random_weights,
+    sapiens,
+    sapiens2,
+    tiny,
+    tiny_sapiens2,
+    write_hollow,
+)
+from safetensors.torch import save, save_file
 
 from vitruvian.errors import InputError, LicenceError, UnknownNameError, WeightsError
+from vitruvian.model import fetch as module
 from vitruvian.model.catalogue import entry, find, weights_folder
 from vitruvian.model.fetch import fetch
+from vitruvian.model.opening import check_published
+from vitruvian.model.weights import convert
 
 NAME = "sapiens2-pose-0.4b"
-GOOD = save({"w": torch.arange(4.0)})
+WEIGHTS = random_weights(tiny_sapiens2("pose"))
+GOOD = save(WEIGHTS)
+SMALL = {  # what the catalogue would say, had files as small as these been published
+    NAME: narrowed(NAME, tiny_sapiens2("pose"), "width 64, 18 blocks"),
+    "sapiens-depth-0.3b": narrowed(
+        "sapiens-depth-0.3b",
+        {n: tuple(t.shape) for n, t in tiny("depth")[1].items()},
+        "width 32, 2 blocks",
+    ),
+}
 
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     from huggingface_hub import constants
 
+    monkeypatch.setattr(module, "entry", lambda name: SMALL.get(name) or entry(name))
     monkeypatch.setenv("VITRUVIAN_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     with serving() as running:
@@ -42,7 +64,10 @@ def yes(notice: str) -> bool:
     return bool(notice)
 
 
-def test_terms_are_shown_before_anything_is_transferred(hub: Hub) -> None:
+def test_terms_are_shown_before_anything_is_transferred(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "entry", entry)
     _publish(hub)
     seen: list[str] = []
 
@@ -155,13 +180,9 @@ def test_a_wrong_checksum_is_refused(hub: Hub, monkeypatch: pytest.MonkeyPatch) 
 def test_the_catalogue_checksum_comes_first(
     right: bool, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataclasses import replace
-
-    from vitruvian.model import fetch as module
-
     _publish(hub)
     digest = hashlib.sha256(GOOD).hexdigest() if right else "0" * 64
-    known = replace(entry(NAME), sha256=digest)
+    known = replace(SMALL[NAME], sha256=digest)
     monkeypatch.setattr(module, "entry", lambda _: known)
     if right:
         assert fetch(NAME, accept=yes).verified == "catalogue"
@@ -210,6 +231,68 @@ def test_a_mirror_server(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     _publish(hub)
     monkeypatch.delenv("HF_ENDPOINT")
     assert fetch(NAME, accept=yes, mirror=hub.address + "/").verified == "hub"
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+@pytest.mark.parametrize(
+    ("shapes", "says"),
+    [
+        (tiny_sapiens2("normal"), "this is a Sapiens2 normals model (width 64, 18 blocks) of "),
+        (
+            {n: s for n, s in tiny_sapiens2("pose").items() if "storage" not in n},
+            "this is a Sapiens2 pose model (width 64, 18 blocks, 19 keypoints) of ",
+        ),
+        ({"w": (4,)}, "1 tensors with names of no known network (w)"),
+    ],
+    ids=["task", "count", "nothing"],
+)
+def test_other_weights_under_the_right_name_are_refused_and_deleted(
+    shapes: dict[str, tuple[int, ...]], says: str, mirror: bool, tmp_path: Path, hub: Hub
+) -> None:
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    data = save(random_weights(shapes))
+    (folder / entry(NAME).file).write_bytes(data)
+    _publish(hub, data)
+    with pytest.raises(WeightsError) as caught:
+        fetch(NAME, accept=yes, mirror=folder if mirror else None)
+    text = str(caught.value)
+    assert text.startswith(f"{entry(NAME).file}: ")
+    assert says in text
+    if "w" not in shapes:
+        assert f"wanted {NAME}: Sapiens2, pose, width 64, 18 blocks, " in text
+    assert not [p for p in weights_folder(NAME).rglob("*") if p.is_file()]
+    assert (folder / entry(NAME).file).read_bytes() == data  # the mirror's own is left alone
+
+
+def test_a_converted_file_is_not_the_published_one(tmp_path: Path) -> None:
+    save_file(WEIGHTS, tmp_path / "w.safetensors")
+    check_published(tmp_path / "w.safetensors", SMALL[NAME])
+    convert(tmp_path / "w.safetensors", tmp_path / "o.safetensors")
+    with pytest.raises(WeightsError, match=f"converted · wanted {NAME}: Sapiens2, pose"):
+        check_published(tmp_path / "o.safetensors", SMALL[NAME])
+
+
+@pytest.mark.parametrize(
+    ("shapes", "name", "other"),
+    [
+        (sapiens("pose17", "0.3b"), "sapiens-pose-17-0.3b", "sapiens-pose-133-0.3b"),
+        (sapiens("seg28", "1b"), "sapiens-seg-1b", "sapiens-seg-0.6b"),
+        (sapiens("depth", "2b"), "sapiens-depth-2b", "sapiens-normal-2b"),
+        (sapiens("pretrain", "0.6b"), "sapiens-pretrain-0.6b", "sapiens-pretrain-0.6b-clean"),
+        (sapiens("clean", "0.6b"), "sapiens-pretrain-0.6b-clean", "sapiens-pretrain-0.6b"),
+        (sapiens2("pretrain", "1b-4k"), "sapiens2-pretrain-1b-4k", "sapiens2-pretrain-1b"),
+        (sapiens2("seg", "0.8b"), "sapiens2-seg-0.8b", "sapiens2-pose-0.8b"),
+        (sapiens2("matting", "1b"), "sapiens2-matting-1b", "sapiens2-normal-1b"),
+    ],
+)
+def test_published_files_are_told_apart(
+    shapes: dict[str, tuple[int, ...]], name: str, other: str, tmp_path: Path
+) -> None:
+    path = write_hollow(tmp_path / "w.safetensors", shapes)
+    check_published(path, entry(name))
+    with pytest.raises(WeightsError, match=f"parameters · wanted {other}: Sapiens"):
+        check_published(path, entry(other))
 
 
 def test_mirrors_that_do_not_work(tmp_path: Path, hub: Hub) -> None:

@@ -2,6 +2,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from test_vit import OWN, SHORT
@@ -46,6 +47,20 @@ def test_other_sizes_and_wrong_ones():
         network(torch.randn(1, 3, 64, 64))
     with pytest.raises(InputError, match="multiples of 16"):
         network(torch.randn(1, 3, 63, 48))
+
+
+@pytest.mark.parametrize(
+    ("images", "kind"),
+    [(np.zeros((1, 3, 64, 48), np.float32), "numpy.ndarray"), ([0.0], "builtins.list")],
+)
+def test_what_is_no_tensor_is_refused(images: object, kind: str):
+    network = Network(NetworkConfig(backbone=TINY))
+    for call in (network, network.features):
+        with pytest.raises(InputError) as caught:
+            call(images)  # type: ignore[arg-type]
+        text = str(caught.value)
+        assert text.startswith(f"pictures as {kind} · wanted a torch tensor (batch, 3, height")
+        assert "torch.from_numpy" in text
 
 
 def test_a_low_precision_network_takes_float32_pictures():

@@ -9,9 +9,9 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack, cast, get_args
 
-from vitruvian.errors import WeightsError
+from vitruvian.errors import InputError, WeightsError, unknown_name
 from vitruvian.model.heads import DenseHeadConfig, HeadConfig, ScaleHeadConfig
 from vitruvian.model.identify import Identity, vote
 from vitruvian.model.mae import MAEConfig
@@ -26,10 +26,11 @@ class Hints(TypedDict, total=False):
     """What a published file cannot show; published sizes need none of it.
 
     heads: attention heads, for a first-generation shape that was not published.
-    patch_padding: zeros around the normalised picture, 0 or 2 (first generation); by default what
-        was published for the task.
+    patch_padding: zeros around the normalised picture, less than half a patch, in published files
+        0 or 2 (first generation); by default what was published for the task.
     rotary_dtype: precision of rotary angles; by default bfloat16, as in the published code of the
-        second generation (transformers computes in float32); the first has no rotary angles.
+        second generation (transformers computes in float32). The first has no rotary angles: there
+        it is accepted and changes nothing, so that one set of hints serves both.
     grid: rows and columns of the position table, where it is neither 4:3 nor square; of the second
         generation, the nominal input in patches.
     """
@@ -38,6 +39,37 @@ class Hints(TypedDict, total=False):
     patch_padding: int | None
     rotary_dtype: Literal["bfloat16", "float32"] | None
     grid: tuple[int, int] | None
+
+
+_ROTARY = get_args(get_args(Hints.__annotations__["rotary_dtype"])[0])
+
+
+def check_hints(given: Mapping[str, Any]) -> Hints:
+    """Return the hints that say something, without those that are None.
+
+    Raises:
+        UnknownNameError: no such hint, or no such precision.
+        InputError: a value of the wrong type.
+    """
+    hints = {name: value for name, value in given.items() if value is not None}
+    for name, value in given.items():
+        if name not in Hints.__annotations__:
+            raise unknown_name("hint", name, Hints.__annotations__)
+        if name in ("heads", "patch_padding") and name in hints and not _whole(value):
+            raise InputError(f"{name}={value!r} · wanted a whole number")
+    grid, dtype = hints.get("grid"), hints.get("rotary_dtype")
+    if grid is not None:
+        pair = isinstance(grid, tuple | list) and len(grid) == 2
+        if not pair or not all(_whole(n) and n > 0 for n in grid):
+            raise InputError(f"grid={grid!r} · wanted (rows, columns) in patches, each 1 or more")
+        hints["grid"] = tuple(grid)
+    if dtype is not None and dtype not in _ROTARY:
+        raise unknown_name("rotary_dtype", str(dtype), _ROTARY)
+    return cast("Hints", hints)
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def network_config(
@@ -81,6 +113,11 @@ def network_config(
         )
     if padding is None and first:
         padding = published_patch_padding(identity.task or "", "0.3b", identity.out)
+    if padding is not None and not 0 <= 2 * padding < base.patch:
+        raise InputError(
+            f"{where}: patch_padding={padding} · wanted 0 to {(base.patch - 1) // 2}, less than "
+            f"half of the patch of {base.patch} · published files have 0 or 2"
+        )
     fields["patch_padding"] = padding or 0
     backbone = replace(base, **fields)
     return NetworkConfig(backbone=backbone, heads=_head_configs(identity, backbone))

@@ -8,7 +8,7 @@ the published facts. Sources: the code and documentation of Sapiens (arXiv 2408.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -157,9 +157,14 @@ def published_card(
         path: where it lies; the catalogue knows published base names.
         vocabulary: names of its points or parts, where the count does not tell.
         decoder: of masked pretraining.
+
+    Raises:
+        InputError: a vocabulary for what has no names.
     """
     record, backbone = entry_of(path), network.backbone
     tasks = {}
+    if vocabulary is not None:
+        vocabulary_task([identity.task] if identity.task else [], where=str(path))
     if identity.task is not None:
         named = vocabulary or _VOCABULARIES.get((identity.task, identity.out or 0))
         tasks = {identity.task: TaskCard(vocabulary=named, settings=_settings(identity, record))}
@@ -192,6 +197,35 @@ _VOCABULARIES = {
     ("parts", 20): "lip20",
     ("parts", 19): "face19",
 }
+
+
+def vocabulary_task(tasks: Iterable[str], task: str | None = None, *, where: str) -> str:
+    """Return the task whose outputs a vocabulary names: pose or parts, whichever there is.
+
+    Args:
+        tasks: of the file.
+        task: the one that is meant, where there may be both.
+        where: the file's name for errors.
+
+    Raises:
+        InputError: none of them has names, or both have and none is said.
+    """
+    tasks = list(tasks)
+    named = [t for t in tasks if t in ("pose", "parts") and task in (None, t)]
+    if len(named) > 1:
+        raise InputError(
+            f"{where}: one vocabulary for the heads {' and '.join(named)} · wanted one of them · "
+            "pass task=… (on the command line --task)"
+        )
+    if not named:
+        have = task or ", ".join(tasks) or "an encoder without head"
+        raise InputError(
+            f"{where}: a vocabulary for {have} · only outputs of pose and parts have names · "
+            "leave it out"
+        )
+    return named[0]
+
+
 _AXES = {  # where there is no catalogue record, as for a converted copy under another name
     "x": "along the picture's x axis: mirroring a picture negates it (published code)",
     "y": "unverified",

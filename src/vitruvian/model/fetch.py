@@ -40,7 +40,8 @@ class Offer:
     """What a download would bring, and on which terms.
 
     ``places`` are (repository, path inside) alternatives for the weights; ``extra`` are further
-    files of the same repository; ``nbytes`` is approximate and may be unknown.
+    files of the same repository; ``nbytes`` is approximate and may be unknown; ``record`` is the
+    catalogue's, with which the file is compared.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Offer:
     sha256: str | None = None
     extra: tuple[str, ...] = ()
     loadable: bool = True
+    record: Entry | None = None
 
     @property
     def file(self) -> str:
@@ -112,7 +114,8 @@ def fetch(name: str, *, accept: Callable[[str], bool], mirror: str | Path | None
         UnknownNameError: no such name.
         LicenceError: the terms were not accepted.
         InputError: offline, or the file is not where it should be.
-        WeightsError: what arrived is not the file (checksum, web page, pointer, half of it).
+        WeightsError: what arrived is not the file (checksum, web page, pointer, half of it, other
+            weights than the catalogue's of that name); it was deleted again.
     """
     present = on_this_machine(name)
     if present is not None:
@@ -165,6 +168,7 @@ def _offer(record: Entry) -> Offer:
         nbytes=record.nbytes,
         sha256=record.sha256,
         loadable=record.loadable,
+        record=record,
     )
 
 
@@ -356,6 +360,7 @@ def _verify(offer: Offer, got: _Got) -> tuple[str, Verified]:
     with got.path.open("rb") as file:
         head = file.read(4096)
         file.seek(0)
+        from vitruvian.model.opening import check_published
         from vitruvian.model.storage import open_tensors, refuse_stub
 
         refuse_stub(got.path, head, got.path.stat().st_size)
@@ -369,7 +374,9 @@ def _verify(offer: Offer, got: _Got) -> tuple[str, Verified]:
             f"{offer.file}: checksum {sha256[:16]}… · wanted {wanted[:16]}… (the {verified}'s) · "
             "the download was damaged or the file replaced: try again"
         )
-    if offer.loadable:
+    if offer.loadable and offer.record is not None:
+        check_published(got.path, offer.record)
+    elif offer.loadable:
         open_tensors(got.path)
     return sha256, verified if wanted is not None else "no"
 

@@ -36,7 +36,7 @@ _HF_CLASSES = {
     "Sapiens2ForPointmapEstimation": "pointmap",
     "Sapiens2ForImageMatting": "matting",
 }
-_OUT = {"pose": "keypoints", "parts": "classes"}
+_OUT = {"pose": ("keypoint", "keypoints"), "parts": ("class", "classes")}
 # Output counts that were published; they decide when a last layer's weight and bias disagree.
 _COUNTS = (17, 133, 308, 28, 29, 20, 19, 1, 3, 4)
 
@@ -82,7 +82,9 @@ class Identity:
         """What the file is, in words: ``a Sapiens pose model (0.3b, 17 keypoints)``."""
         family = "Sapiens" if self.generation == 1 else "Sapiens2"
         if self.task is not None:
-            out = f", {self.out} {_OUT[self.task]}" if self.task in _OUT else ""
+            out = ""
+            if self.task in _OUT:
+                out = f", {self.out} {_OUT[self.task][self.out != 1]}"
             return f"a {family} {self.task} model ({self.label}{out})"
         facts = [self.label]
         if "backbone.class_token" in self.shapes:

@@ -5,7 +5,8 @@ Strict both ways: what is missing, left over or of the wrong shape is an error w
 examples, and a file for another task says what it is and names one that would do.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
@@ -14,18 +15,20 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from vitruvian.errors import InputError, WeightsError, unknown_name
-from vitruvian.model.architecture import Hints, decoder_config, network_config
-from vitruvian.model.card import KEY, Card, published_card
-from vitruvian.model.catalogue import catalogue, entry_of, find
+from vitruvian.errors import WeightsError, unknown_name
+from vitruvian.model.architecture import Hints, check_hints, decoder_config, network_config
+from vitruvian.model.card import KEY, Card, published_card, vocabulary_task
+from vitruvian.model.catalogue import Entry, catalogue, entry_of, find
 from vitruvian.model.identify import Identity, identify
 from vitruvian.model.mae import Decoder, MAEConfig
-from vitruvian.model.names import Piece, Shape, ignored, published_pieces
+from vitruvian.model.names import TASKS, Piece, Shape, ignored, published_pieces
 from vitruvian.model.network import Network
 from vitruvian.model.storage import TensorFile, open_tensors
 
 M = TypeVar("M", bound=nn.Module)
 _TASK_WORDS = {"seg": "parts", "normal": "normals"}  # the words published files use
+_TASKS = {"pretrain", *TASKS["sapiens"], *TASKS["sapiens2"]}
+_PARALLEL = "module."  # what DistributedDataParallel puts in front of every name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +60,15 @@ def open_weights(
 
     Arguments and errors are those of ``load`` and ``convert``.
     """
+    hints = check_hints(hints)
     path = find(name)
-    file = open_tensors(path)
+    file = open_file(path)
     where = str(path)
     if KEY in file.metadata:
         return _open_own(file, where, task, vocabulary, {**hints, "decoder_heads": decoder_heads})
     identity = identify({n: r.shape for n, r in file.records.items()}, file.config, where=where)
-    if task is not None and task_name(task) != identity.task:
-        raise _wrong_task(where, identity.sentence, task_name(task), identity)
+    have = () if identity.task is None else (identity.task,)
+    _check_task(where, task, have, identity.sentence, identity)
     record = entry_of(path)
     if record is not None and record.patch_padding is not None and "patch_padding" not in hints:
         hints["patch_padding"] = record.patch_padding
@@ -86,23 +90,68 @@ def open_weights(
 
 def glance(name: str | Path) -> str:
     """Return in words what a weights file is, without asking whether it is complete."""
-    file = open_tensors(find(name))
+    file = open_file(find(name))
     if KEY in file.metadata:
         return _own_sentence(Card.from_json(file.metadata[KEY], where=str(name)))
     shapes = {n: r.shape for n, r in file.records.items()}
     return identify(shapes, file.config, where=str(name)).sentence
 
 
+def open_file(path: Path) -> TensorFile:
+    """Look into a file as ``storage.open_tensors``, without a prefix that all names share.
+
+    A network wrapped for distributed training has ``module.`` in front of every name. It is taken
+    off, and said in ``container``; where only some names have it, nothing is.
+    """
+    file = open_tensors(path)
+    if not file.records or not all(n.startswith(_PARALLEL) for n in file.records):
+        return file
+    return replace(
+        file,
+        records={n.removeprefix(_PARALLEL): r for n, r in file.records.items()},
+        container=".".join(filter(None, (file.container, _PARALLEL[:-1]))),
+    )
+
+
+def check_published(path: Path, record: Entry) -> None:
+    """Raise unless a file is what the catalogue means by the name it carries; reads its header.
+
+    Compared are generation, task, size and the number of parameters.
+
+    Raises:
+        WeightsError: it is something else, or of no known kind.
+    """
+    file = open_file(path)
+    shapes = {n: r.shape for n, r in file.records.items()}
+    family = "Sapiens" if record.generation == 1 else "Sapiens2"
+    wanted = (
+        f"wanted {record.name}: {family}, {record.task}, {record.size}"
+        + (f", {record.parameters:,} parameters" if record.parameters else "")
+        + " · another file under its name: look where it came from"
+    )
+    if KEY in file.metadata:
+        sentence = _own_sentence(Card.from_json(file.metadata[KEY], where=record.file))
+        raise WeightsError(f"{record.file}: this is {sentence}, converted · {wanted}")
+    identity = identify(shapes, file.config, where=record.file)
+    count = sum(math.prod(s) for n, s in shapes.items() if not ignored(identity.layout, n))
+    is_ = (identity.generation, identity.task or "pretrain", identity.label)
+    meant = (record.generation, record.task, record.size)
+    if is_ != meant or record.parameters not in (None, count):
+        raise WeightsError(
+            f"{record.file}: this is {identity.sentence} of {count:,} parameters · {wanted}"
+        )
+
+
 def _open_own(
-    file: TensorFile, where: str, task: str | None, vocabulary: str | None, given: dict[str, Any]
+    file: TensorFile, where: str, task: str | None, vocabulary: str | None, given: Mapping[str, Any]
 ) -> Opened:
     card = Card.from_json(file.metadata[KEY], where=where)
     card = _with_hints(card, given, where)
-    if task is not None and task_name(task) not in card.tasks:
-        raise _wrong_task(where, _own_sentence(card), task_name(task), None)
+    _check_task(where, task, card.tasks, _own_sentence(card), None)
     if vocabulary is not None:
-        tasks = {n: replace(t, vocabulary=vocabulary) for n, t in card.tasks.items()}
-        card = replace(card, tasks=tasks)
+        chosen = vocabulary_task(card.tasks, task and task_name(task), where=where)
+        named = replace(card.tasks[chosen], vocabulary=vocabulary)
+        card = replace(card, tasks={**card.tasks, chosen: named})
     network = build(lambda: Network(card.network))
     shapes = _shapes(network, card.decoder)
     pieces = {n: Piece(n, 0, s[0]) for n, s in shapes.items()}
@@ -120,7 +169,7 @@ def _with_hints(card: Card, given: Mapping[str, Any], where: str) -> Card:
     for name, value in given.items():
         if value is not None and value != says[name] and name != "rotary_dtype":
             raise WeightsError(f"{where}: {name}={value} given · the file says {says[name]}")
-    if given.get("rotary_dtype") is not None:
+    if given.get("rotary_dtype") is not None and backbone.position == "rotary":
         backbone = replace(backbone, rotary_dtype=given["rotary_dtype"])
     return replace(card, network=replace(card.network, backbone=backbone))
 
@@ -208,16 +257,32 @@ def _own_sentence(card: Card) -> str:
     return f"{card.name}, a network for {', '.join(card.tasks) or 'features (no head)'}"
 
 
-def _wrong_task(where: str, sentence: str, task: str, identity: Identity | None) -> InputError:
-    """Build the error for a file of one task where another is wanted, naming one that would do."""
-    entries = [e for e in catalogue().values() if e.task == task and e.loadable]
-    if not entries and identity is not None and task not in ("albedo",):
-        return unknown_name("task", task, {e.task for e in catalogue().values()} | {"albedo"})
+def _check_task(
+    where: str,
+    task: str | None,
+    have: Collection[str],
+    sentence: str,
+    identity: Identity | None,
+) -> None:
+    """Raise for a file that is not for ``task`` ("pretrain": an encoder), naming one that is."""
+    if task is None:
+        return
+    name = task_name(task)
+    if name in have or (name == "pretrain" and not have):
+        return
+    if name not in _TASKS:
+        raise unknown_name("task", task, _TASKS.union(have))
+    entries = [e for e in catalogue().values() if e.task == name and e.loadable]
     if identity is not None:
         size = identity.label if identity.size else None
         entries.sort(key=lambda e: (e.generation != identity.generation, e.size != size))
-    example = f", for example {entries[0].name}" if entries else ""
-    return WeightsError(
-        f"{where}: this is {sentence}, not a {task} model · wanted a {task} file{example} · see  "
-        f"vitruvian weights list --task {task}"
+    article = "an" if name[0] in "aeiou" else "a"
+    kind, file = (
+        ("pretraining encoder", "pretraining file")
+        if name == "pretrain"
+        else (f"{name} model", f"{name} file")
     )
+    advice = f"wanted {article} {file}"
+    if entries:
+        advice += f", for example {entries[0].name} · see  vitruvian weights list --task {name}"
+    raise WeightsError(f"{where}: this is {sentence}, not {article} {kind} · {advice}")

@@ -204,6 +204,12 @@ class ViT(nn.Module):
 
 def check_images(images: torch.Tensor, config: ViTConfig) -> None:
     """Raise ``InputError`` unless ``images`` is a float batch this network can cut into patches."""
+    if not isinstance(images, torch.Tensor):
+        raise InputError(
+            f"pictures as {type(images).__module__}.{type(images).__qualname__} · wanted a torch "
+            f"tensor (batch, {config.channels}, height, width) · an array becomes one with "
+            "torch.from_numpy(x)"
+        )
     step = config.stride
     if images.ndim != 4 or images.shape[1] != config.channels:
         raise InputError(

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from vitruvian.errors import InputError, WeightsError, unknown_name
-from vitruvian.model.architecture import Hints, decoder_config
+from vitruvian.model.architecture import Hints, check_hints, decoder_config
 from vitruvian.model.card import KEY, Card, Source
 from vitruvian.model.mae import MAE
 from vitruvian.model.names import Piece, Shape
@@ -53,20 +53,25 @@ def load(
     """Load a network and its card, in evaluation mode.
 
     A pretraining file gives a network without heads: ``network.features`` works.
+    A file whose names all begin with ``module.``, as distributed training writes them, is read
+    without that prefix.
 
     Args:
         path: a file, a folder as transformers writes it, a name of the catalogue
             (``sapiens-pose-308-1b``), or ``hf:org/name[@revision]``. Nothing is downloaded.
-        task: what the file must be for; of a file with several heads, only this one is loaded.
+        task: what the file must be for ("pretrain": an encoder); of a file with several heads,
+            only this one is loaded.
         device: where the tensors go; "meta" checks the file without reading it.
         dtype: of the weights, such as ``torch.bfloat16`` or "bf16"; by default as stored.
-        **hints: what the file cannot show, see ``Hints``; published sizes need none.
+        **hints: what the file cannot show, see ``Hints``; published sizes need none. One set of
+            hints can serve both generations: ``rotary_dtype`` changes nothing in the first.
 
     Raises:
         WeightsError: no such file, damaged, not the network it should be, or for another task.
-        UnknownNameError: not a path and not a known name.
+        UnknownNameError: not a path and not a known name, or no known task or hint.
+        InputError: a hint with an impossible value.
     """
-    opened = open_weights(path, task=task, **hints)
+    opened = open_weights(path, task=task, **check_hints(hints))
     card, network = replace(opened.card, decoder=None), opened.network
     if task is not None and len(card.tasks) > 1:
         card = card.only(task_name(task))
@@ -93,7 +98,7 @@ def load_mae(
     Raises:
         WeightsError: as ``load``, and for a file without decoder.
     """
-    opened = open_weights(path, decoder_heads=decoder_heads, **hints)
+    opened = open_weights(path, decoder_heads=decoder_heads, **check_hints(hints))
     if not any(name.startswith("decoder.") for name in opened.shapes):
         raise WeightsError(
             f"{path}: this is {sentence(opened)}, without a pretraining decoder · wanted the "
@@ -129,14 +134,16 @@ def convert(
         source: as ``path`` of ``load``.
         out: ends in ``.safetensors``; replaced if it exists.
         task: what the source must be for; of several heads only this one is written.
-        vocabulary: names of the points or parts, where their count does not tell.
+        vocabulary: names of the points or parts, where their count does not tell; goes to the
+            head for pose or parts, the only ones that have names.
         decoder_heads: see ``load_mae``.
         dtype: of the numbers in the file; by default as in the source.
         **hints: see ``Hints``.
 
     Raises:
         WeightsError: as ``load``.
-        InputError: ``out`` is the source or has another suffix.
+        InputError: ``out`` is the source or has another suffix, a hint has an impossible value,
+            or there is no head, or more than one, that ``vocabulary`` could name.
     """
     out = Path(out)
     opened = open_weights(
@@ -144,7 +151,7 @@ def convert(
         task=task,
         vocabulary=vocabulary,
         decoder_heads=decoder_heads,
-        **hints,
+        **check_hints(hints),
     )
     if out.suffix != ".safetensors":
         raise InputError(f"{out}: given suffix {out.suffix!r} · wanted .safetensors")
