@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What people choose to wear: outfits, shoes and accessories that go together."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from vitruvian.synth.fabrics import Fabric, random_colour, random_fabric
+from vitruvian.synth.garments import Garment
+from vitruvian.synth.shoes import Shoes
+
+
+def sample_outfit(
+    rng: np.random.Generator, *, feminine: bool
+) -> tuple[tuple[Garment, ...], Shoes | None]:
+    """Draw garments and shoes; torso and hips are always covered."""
+    garments: list[Garment] = []
+    dressed = feminine and rng.random() < 0.18
+    skirted = feminine and not dressed and rng.random() < 0.16
+    waist = float(rng.uniform(1.03, 1.085))
+    if dressed:
+        garments.append(_dress(rng))
+    else:
+        garments.append(_top(rng, waist, skirted=skirted))
+    if skirted:
+        garments.append(
+            Garment(
+                kind="skirt",
+                fabric=random_fabric(rng, calm=True),
+                loose=float(rng.uniform(0.1, 0.9)),
+                low=float(rng.choice([rng.uniform(0.55, 1.1), rng.uniform(1.2, 1.8)])),
+                high=1.09,
+            )  # fmt: skip
+        )
+    if dressed or skirted:
+        tights = rng.random() < 0.3
+        colour = random_colour(rng, calm=True)
+        garments.append(
+            Garment(
+                kind="leggings" if tights else "slip",
+                low=2.1 if tights else 0.33,
+                high=1.07,
+                loose=0.0,
+                fabric=Fabric(colours=(colour,)),
+            )  # fmt: skip
+        )
+        bottom = 2.1 if tights else 0.33
+    else:
+        below = _bottom(rng, waist)
+        garments.append(below)
+        bottom = below.low
+    if rng.random() < (0.22 if not dressed else 0.15):
+        garments.append(_jacket(rng))
+    shoes, socks = _feet(rng, feminine=feminine, bottom=bottom)
+    if socks is not None:
+        garments.append(socks)
+    return tuple(garments), shoes
+
+
+def _top(rng: np.random.Generator, waist: float, *, skirted: bool) -> Garment:
+    kind = str(
+        rng.choice(
+            ["t-shirt", "long sleeve", "tank", "shirt", "sweater"], p=[0.38, 0.18, 0.09, 0.19, 0.16]
+        )
+    )
+    tucked = skirted or (kind != "sweater" and rng.random() < 0.25)
+    sleeve = {
+        "t-shirt": rng.uniform(0.3, 0.75),
+        "long sleeve": rng.uniform(1.8, 2.0),
+        "tank": 0.0,
+        "shirt": rng.choice(
+            [rng.uniform(0.45, 0.7), rng.uniform(1.2, 1.5), rng.uniform(1.85, 2.0)]
+        ),
+        "sweater": rng.uniform(1.8, 2.02),
+    }[kind]
+    neck = {
+        "t-shirt": rng.choice(["crew", "v", "scoop"], p=[0.65, 0.2, 0.15]),
+        "long sleeve": rng.choice(["crew", "v", "turtle"], p=[0.7, 0.15, 0.15]),
+        "tank": "scoop",
+        "shirt": "collar",
+        "sweater": rng.choice(["crew", "v", "turtle"], p=[0.6, 0.2, 0.2]),
+    }[kind]
+    stuff = {"sweater": str(rng.choice(["knit", "wool"])), "tank": "cotton"}.get(kind)
+    low = float(
+        rng.choice([rng.uniform(0.93, waist - 0.05), rng.uniform(0.82, 0.93)], p=[0.7, 0.3])
+    )
+    return Garment(
+        kind=kind, fabric=random_fabric(rng, stuff), low=low, sleeve=float(sleeve), neck=str(neck),
+        loose=float(rng.beta(1.6, 2)) if kind != "sweater" else float(rng.uniform(0.4, 1)),
+        tucked=bool(tucked), detail=Fabric(colours=(random_colour(rng, calm=True),)),
+    )  # fmt: skip
+
+
+def _dress(rng: np.random.Generator) -> Garment:
+    sleeve = float(
+        rng.choice([0.0, rng.uniform(0.2, 0.7), rng.uniform(1.6, 2.0)], p=[0.35, 0.4, 0.25])
+    )
+    return Garment(
+        kind="dress", fabric=random_fabric(rng, str(rng.choice(["cotton", "satin", "knit"])), plain=0.4),
+        low=float(rng.choice([rng.uniform(0.6, 1.1), rng.uniform(1.2, 1.85)])), sleeve=sleeve,
+        neck=str(rng.choice(["crew", "v", "scoop"])), loose=float(rng.uniform(0.05, 0.8)),
+    )  # fmt: skip
+
+
+def _bottom(rng: np.random.Generator, waist: float) -> Garment:
+    kind = str(rng.choice(["jeans", "trousers", "shorts", "leggings"], p=[0.36, 0.34, 0.2, 0.1]))
+    if kind == "jeans":
+        blue = rng.uniform(0.15, 1)
+        dark, pale = np.array([0.01, 0.016, 0.04]), np.array([0.16, 0.24, 0.38])
+        first = dark + (pale - dark) * blue * rng.uniform(0.4, 1)
+        colours = (tuple(float(c) for c in first), tuple(float(c) for c in first * 1.7 + 0.01))
+        fabric = Fabric(
+            stuff="denim", pattern="threads", colours=colours, seed=int(rng.integers(1 << 20))
+        )
+    elif kind == "leggings":
+        fabric = random_fabric(rng, "cotton", calm=True, plain=0.8)
+    else:
+        fabric = random_fabric(rng, calm=True, plain=0.75)
+    low = float(
+        rng.uniform(0.3, 1.05) if kind == "shorts" else rng.choice([rng.uniform(1.88, 2.02), rng.uniform(1.5, 1.85)], p=[0.85, 0.15])
+    )  # fmt: skip
+    loose = {"jeans": rng.beta(1.5, 2), "leggings": 0.0}.get(kind, rng.beta(2, 2))
+    return Garment(kind=kind, fabric=fabric, low=low, high=waist, loose=float(loose))
+
+
+def _jacket(rng: np.random.Generator) -> Garment:
+    stuff = str(rng.choice(["cotton", "wool", "denim", "leather"], p=[0.4, 0.3, 0.15, 0.15]))
+    detail = Fabric(colours=(random_colour(rng, calm=True),))
+    fabric = random_fabric(rng, stuff, calm=True, plain=0.8)
+    low = float(rng.choice([rng.uniform(0.94, 1.0), rng.uniform(0.82, 0.92), rng.uniform(0.5, 0.75)], p=[0.5, 0.35, 0.15]))  # fmt: skip
+    return Garment(
+        kind="jacket", fabric=fabric, low=low, sleeve=float(rng.uniform(1.9, 2.03)),
+        neck=str(rng.choice(["collar", "crew"])), loose=float(rng.uniform(0.35, 0.9)),
+        open=bool(rng.random() < 0.55), detail=replace(detail, stuff="cotton"),
+    )  # fmt: skip
+
+
+def _feet(
+    rng: np.random.Generator, *, feminine: bool, bottom: float
+) -> tuple[Shoes | None, Garment | None]:
+    shoeless = rng.random()
+    kinds = ["sneakers", "high tops", "leather shoes", "boots", "tall boots", "pumps", "sandals"]
+    share = np.array([0.4, 0.1, 0.18, 0.12, 0.0, 0.0, 0.1] if not feminine else [0.34, 0.06, 0.08, 0.12, 0.08, 0.2, 0.12])  # fmt: skip
+    kind = str(rng.choice(kinds, p=share / share.sum()))
+    sole = {
+        "sneakers": (0.75, 0.75, 0.73), "high tops": (0.75, 0.75, 0.73), "sandals": (0.06, 0.04, 0.03),
+    }.get(kind, (0.02, 0.018, 0.016))  # fmt: skip
+    if rng.random() < 0.25:
+        sole = random_colour(rng, calm=True)
+    leather = kind not in ("sneakers", "high tops") or rng.random() < 0.3
+    upper = random_fabric(rng, "leather" if leather else "cotton", calm=True, plain=0.8)
+    laces = Fabric(colours=((0.8, 0.8, 0.78) if rng.random() < 0.5 else upper.colours[0],))
+    shoes = Shoes(kind=kind, upper=upper, sole=Fabric(stuff="rubber", colours=(sole,)), laces=laces)
+    # where socks begin: above the shaft of the shoes, often hidden by trousers
+    worn = kind not in ("pumps", "sandals") and bottom < 2.05 and rng.random() < 0.75
+    if shoeless < 0.12:
+        shoes, worn = None, shoeless < 0.06 and bottom < 2.05
+    socks = None
+    if worn:
+        start = rng.choice([rng.uniform(1.84, 1.93), rng.uniform(1.55, 1.75), rng.uniform(1.15, 1.3)], p=[0.5, 0.35, 0.15])  # fmt: skip
+        fabric = random_fabric(rng, "cotton", calm=True, plain=0.7)
+        socks = Garment(kind="socks", fabric=fabric, low=float(start), loose=0.0)
+    return shoes, socks
