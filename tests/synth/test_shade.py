@@ -34,7 +34,7 @@ def lit(meshes, lamp, camera=CAMERA, quality=FEW, *, smooth=True):
         hits.position,
         hits.normal,
         hits.plane,
-        hits.depth,
+        irradiance.clearances(hits, ()),
         tile,
         quality,
         (0.1, 0.7),
@@ -94,6 +94,28 @@ def test_smoothing_stops_at_edges():
         smoothed = irradiance.smooth(buffer, received, 8, sun=sun)
         np.testing.assert_allclose(smoothed.sky, received.sky, rtol=1e-5)
         np.testing.assert_allclose(smoothed.sun, received.sun, rtol=1e-5)
+
+
+def test_light_is_scattered_between_strands_but_not_beyond_hair():
+    rng = np.random.default_rng(0)
+    sheets = [
+        quad((x, -0.5, rng.uniform(-0.02, 0.02)), (0.01, 0, 0), (0, 1, 0), surface=1)
+        for x in np.arange(-0.4, 0, 0.01)
+    ]
+    wall = quad((0, -0.5, 0), (0.4, 0, 0), (0, 1, 0))
+    camera = look((0, 0, 2), (0, 0, 0), size=(96, 96))
+    _, buffer, _, _ = lit([*sheets, wall], WHITE, camera, smooth=False)
+    hits = buffer.hits
+    sun = rng.integers(0, 2, len(hits)).astype(np.float32)
+    received = Received(sky=np.stack([sun] * 3), open=sun, sun=sun)
+    seen = irradiance.smooth(buffer, received, 4, sun=False, hair=[1])
+    hair = hits.surface == 1
+    assert seen.sun[hair].std() < 0.3 < sun[hair].std()
+    assert np.array_equal(seen.sun[~hair], sun[~hair]), "a sharp sun stays sharp elsewhere"
+    kept = irradiance.smooth(buffer, received, 4, sun=True)
+    assert kept.sun[hair].std() > seen.sun[hair].std()
+    deeper = irradiance.clearances(hits, [1])
+    assert deeper[hair].min() > deeper[~hair].max()
 
 
 def test_smoothing_removes_the_noise_of_few_rays():

@@ -15,7 +15,7 @@ from vitruvian.synth import irradiance, shade
 from vitruvian.synth.gbuffer import GBuffer, Geometry, Hits, cast
 from vitruvian.synth.irradiance import Quality, Received
 from vitruvian.synth.light import Lamps
-from vitruvian.synth.surfaces import Hair, Surface
+from vitruvian.synth.surfaces import Surface
 
 Floats = NDArray[np.floating]
 
@@ -53,7 +53,7 @@ def edges(
         jump |= (cosine < 0.6) & (kind[a] != 0) & (kind[b] != 0)
         edge[a] |= jump
         edge[b] |= jump
-    hairy = [index for index, surface in enumerate(materials) if isinstance(surface, Hair)]
+    hairy = shade.hair(materials)
     flat = edge.ravel()
     if hairy:
         flat[hits.ray[np.isin(hits.surface, hairy)]] = True
@@ -104,7 +104,9 @@ def resolve(
     colour = np.tile(behind[:, pixels], rays)
     if len(hits):
         pixel = pixels[hits.ray % count]
-        lit = _known_light(geometry, hits, pixel, buffer, received, known, lamps, quality, jitter)
+        lit = _known_light(
+            geometry, materials, hits, pixel, buffer, received, known, lamps, quality, jitter
+        )
         shone = shade.shade(geometry, materials, hits, lit, lamps, camera).radiance
         panes = shade.glass(materials, hits)
         # what is behind glass is taken from the pixel's centre
@@ -132,6 +134,7 @@ def select(hits: Hits, which: NDArray[np.intp]) -> Hits:
 
 def _known_light(
     geometry: Geometry,
+    materials: Sequence[Surface],
     hits: Hits,
     pixel: NDArray[np.intp],
     buffer: GBuffer,
@@ -168,13 +171,14 @@ def _known_light(
         sun=received.sun[index],
     )
     if len(missing):
+        new = select(hits, missing)
         fresh = irradiance.receive(
             geometry.intersector,
             lamps,
-            hits.position[:, missing],
-            hits.normal[:, missing],
-            hits.plane[:, missing],
-            hits.depth[missing],
+            new.position,
+            new.normal,
+            new.plane,
+            irradiance.clearances(new, shade.hair(materials)),
             irradiance.tile_numbers(pixel[missing], width, quality.tile),
             replace(quality, rays=max(quality.rays, 2)),
             jitter,

@@ -244,9 +244,9 @@ def _asked(
 ) -> irradiance.Received:  # fmt: skip
     normal = np.ascontiguousarray(backdrop.normal[:, pixel])
     relative = (position - geometry.centre[:, None]).astype(np.float32)
-    depth = np.full(len(pixel), 2.0, np.float32)
+    clearance = np.full(len(pixel), 1.6e-3, np.float32)
     return irradiance.receive(
-        geometry.intersector, lamps, relative, normal, normal, depth, number, quality, jitter
+        geometry.intersector, lamps, relative, normal, normal, clearance, number, quality, jitter
     )
 
 

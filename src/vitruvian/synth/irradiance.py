@@ -7,19 +7,21 @@ Heidrich, "Interleaved Sampling", 2001; the averaging by steps of 1, 2, 4 … pi
 à-trous filter of Dammertz et al., 2010).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vitruvian.synth import light
-from vitruvian.synth.gbuffer import BLOCK, GBuffer
+from vitruvian.synth.gbuffer import BLOCK, GBuffer, Hits
 from vitruvian.synth.intersect import Intersector
 from vitruvian.synth.light import Lamps
 
 Floats = NDArray[np.floating]
 
 _GOLDEN = 0.6180339887
+_HAIR_DEPTH = np.float32(0.004)  # how deep light enters hair, metres
 _BOUNCE = 0.35  # share of the mean light that an occluder sends back: the albedo of skin and cloth
 
 
@@ -64,7 +66,7 @@ def receive(
     position: Floats,
     normal: Floats,
     plane: Floats,
-    depth: Floats,
+    clearance: Floats,
     tile: NDArray[np.integer],
     quality: Quality,
     jitter: tuple[float, float],
@@ -77,7 +79,8 @@ def receive(
         position: (3, n) relative to the intersector's centre.
         normal: (3, n) smooth normals: the hemisphere that is asked.
         plane: (3, n) true normals of the faces, on the same side.
-        depth: (n,) distance from the camera; rays start a little further out for far places.
+        clearance: (n,) metres in front of each place at which its rays start, as
+            :func:`clearances` says.
         tile: (n,) number of each place within its tile, from :func:`tile_numbers`.
         quality: rays per place and side of the tile.
         jitter: two numbers in 0 … 1 that move all directions; another picture, other noise.
@@ -92,8 +95,8 @@ def receive(
     for start in range(0, count, BLOCK):
         part = slice(start, start + BLOCK)
         face = plane[:, part]
-        away = np.float32(1.2e-3) + np.float32(2e-4) * depth[part]
-        origin = np.ascontiguousarray((position[:, part] + face * away).T, np.float32)
+        start_at = position[:, part] + face * clearance[part]
+        origin = np.ascontiguousarray(start_at.T, np.float32)
         number = tile[part].astype(np.float32)
         _sky(
             intersector, lamps, origin, normal[:, part], face, number, quality, jitter, result, part
@@ -108,6 +111,17 @@ def receive(
             seen = result.sun[part]
             seen[asked] = ~hidden
     return result
+
+
+def clearances(hits: Hits, hair: Sequence[int]) -> Floats:
+    """Return (n,) how far before hits their rays into the light start, metres.
+
+    Far places are known less exactly; light passes the outermost strands of hair.
+    """
+    clearance = np.float32(1.2e-3) + np.float32(2e-4) * hits.depth
+    if len(hair):
+        clearance[np.isin(hits.surface, hair)] += _HAIR_DEPTH
+    return clearance
 
 
 def _sky(
@@ -175,14 +189,20 @@ def tile_numbers(pixel: NDArray[np.integer], width: int, tile: int) -> NDArray[n
     return order[(pixel // width) % tile, pixel % width % tile]
 
 
-def smooth(buffer: GBuffer, received: Received, tile: int, *, sun: bool) -> Received:
+def smooth(
+    buffer: GBuffer, received: Received, tile: int, *, sun: bool, hair: Sequence[int] = ()
+) -> Received:
     """Average light over tiles of pixels, never across an edge.
+
+    Single strands of hair are no edges: light is scattered from one to the next.
 
     Args:
         buffer: whose hits received the light.
         received: by each hit.
         tile: side of the tile.
-        sun: whether to average the sun too: not if it is a point, whose shadows are sharp.
+        sun: whether to average the sun too: not if it is a point, whose shadows are sharp; that on
+            hair always is.
+        hair: surface indices of hair.
     """
     hits, camera = buffer.hits, buffer.camera
     if not len(hits):
@@ -203,16 +223,22 @@ def smooth(buffer: GBuffer, received: Received, tile: int, *, sun: bool) -> Rece
     key = key.reshape(shape)
     normal, position = laid(hits.normal), laid(hits.position)
     reach = laid(hits.depth[None])[0] * np.float32(tile / _pixels_per_unit(buffer))
-    lights = [*received.sky, received.open] + ([received.sun] if sun else [])
+    hairy = np.isin(hits.surface, hair)
+    loose = laid(hairy[None].astype(np.float32))[0] > 0 if hairy.any() else None
+    blend = sun or loose is not None
+    lights = [*received.sky, received.open] + ([received.sun] if blend else [])
     values = laid(np.stack(lights))
     step = 1
     while step < tile:
         sign = 1 if step != 2 else -1  # steps of +1, -2, +4 keep the average near its pixel
         for axis in (1, 0):
-            _average(values, key, normal, position, reach, sign * step, axis)
+            _average(values, key, normal, position, reach, loose, sign * step, axis)
         step *= 2
     averaged = values.reshape(len(values), -1)[:, flat]
-    return Received(sky=averaged[:3], open=averaged[3], sun=averaged[4] if sun else received.sun)
+    seen = averaged[4] if blend else received.sun
+    if not sun and blend:
+        seen = np.where(hairy, seen, received.sun)
+    return Received(sky=averaged[:3], open=averaged[3], sun=seen)
 
 
 def _pixels_per_unit(buffer: GBuffer) -> float:
@@ -225,6 +251,7 @@ def _average(
     normal: NDArray[np.float32],
     position: NDArray[np.float32],
     reach: NDArray[np.float32],
+    loose: NDArray[np.bool_] | None,
     step: int,
     axis: int,
 ) -> None:
@@ -243,6 +270,8 @@ def _average(
     lift = np.abs((normals[0] * (position[second] - position[first])).sum(axis=0))
     weight = np.clip(cosine * np.float32(2) - np.float32(1), 0, 1)
     weight *= np.clip(np.float32(1.5) - lift / np.maximum(reach[here], np.float32(1e-6)), 0, 1)
+    if loose is not None:
+        weight = np.where(loose[here], np.float32(1), weight)
     weight *= key[here] == key[there]
     share = weight / (np.float32(1) + weight)
     moved = values[second] - values[first]

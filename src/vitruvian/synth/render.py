@@ -177,7 +177,7 @@ def render(
         wall = backgrounds.depth_at(background, camera, buffer.hits.ray)
     seen = np.flatnonzero(buffer.hits.depth < wall + 1e-3)
     buffer = replace(buffer, hits=antialias.select(buffer.hits, seen))
-    received = _received(geometry, buffer, lamps, quality, jitter)
+    received = _received(stage, buffer, lamps, quality, jitter)
     shaded = shade.shade(geometry, surfaces, buffer.hits, received, lamps, camera)
     exposure = _metered(buffer, shaded, far_radiance, displayed=behind.displayed)
     if behind.displayed:
@@ -202,20 +202,17 @@ def render(
 
 
 def _received(
-    geometry: Geometry,
-    buffer: GBuffer,
-    lamps: Lamps,
-    quality: Quality,
-    jitter: tuple[float, float],
+    stage: Stage, buffer: GBuffer, lamps: Lamps, quality: Quality, jitter: tuple[float, float]
 ) -> irradiance.Received:
-    hits = buffer.hits
+    """Return the smoothed light of all hits."""
+    hits, hair = buffer.hits, shade.hair(stage.scene.surfaces)
     tile = irradiance.tile_numbers(hits.ray, buffer.camera.size[1], quality.tile)
     received = irradiance.receive(
-        geometry.intersector, lamps, hits.position, hits.normal, hits.plane, hits.depth, tile,
-        quality, jitter,
+        stage.geometry.intersector, lamps, hits.position, hits.normal, hits.plane,
+        irradiance.clearances(hits, hair), tile, quality, jitter,
     )  # fmt: skip
     soft = lamps.sun_radius > 0.02
-    return irradiance.smooth(buffer, received, quality.tile, sun=soft)
+    return irradiance.smooth(buffer, received, quality.tile, sun=soft, hair=hair)
 
 
 def _metered(
@@ -281,7 +278,8 @@ def _look_through(
         number = irradiance.tile_numbers(hits.ray[panes][second.ray], camera.size[1], quality.tile)
         received = irradiance.receive(
             stage.geometry.intersector, lamps, second.position, second.normal, second.plane,
-            second.depth, number, replace(quality, rays=4), jitter,
+            irradiance.clearances(second, shade.hair(surfaces)), number, replace(quality, rays=4),
+            jitter,
         )  # fmt: skip
         shone = shade.shade(stage.geometry, surfaces, second, received, lamps, camera)
         colour[:, second.ray] = shone.radiance

@@ -18,7 +18,7 @@ from vitruvian.synth import gbuffer, light, surfaces
 from vitruvian.synth.gbuffer import BLOCK, Geometry, Hits
 from vitruvian.synth.irradiance import Received
 from vitruvian.synth.light import Lamps
-from vitruvian.synth.surfaces import Glass, Material, Surface
+from vitruvian.synth.surfaces import Glass, Hair, Material, Surface
 
 Floats = NDArray[np.floating]
 
@@ -65,6 +65,11 @@ def shade(
                 shone = _solid(material, hits, part, received, lamps)
             result.radiance[:, part] = shone
     return result
+
+
+def hair(materials: Sequence[Surface]) -> list[int]:
+    """Return the indices of surfaces that are hair."""
+    return [index for index, surface in enumerate(materials) if isinstance(surface, Hair)]
 
 
 def glass(materials: Sequence[Surface], hits: Hits) -> NDArray[np.intp]:

@@ -266,7 +266,10 @@ def _filled(colour: Colour, places: Places) -> Floats:
 
 
 def _shows(size: float, places: Places) -> float:
-    """Return how much of a detail of ``size`` metres the pixels still show, 0 … 1."""
+    """Return how much of a detail of ``size`` metres the pixels still show, 0 … 1.
+
+    Nothing from pixels of 1.5 times the size; a wave of length p has details of a third of it.
+    """
     return float(np.clip(1.5 - places.footprint / size, 0, 1))
 
 
@@ -282,7 +285,7 @@ def _skin(skin: Skin, places: Places) -> Material:
     albedo[1] *= brightness * (np.float32(1) - np.float32(0.55) * redness)
     albedo[2] *= brightness * (np.float32(1) - np.float32(0.45) * redness)
     relief = None
-    fade = _shows(0.0012, places)
+    fade = _shows(0.0006, places)
     if fade > 0 and skin.pores > 0:
         relief = noise.vectors(points, 700, seed=skin.seed + 2)
         albedo *= np.float32(1) + np.float32(0.12 * fade * skin.pores) * relief[0]
@@ -337,7 +340,7 @@ def _cloth(cloth: Cloth, places: Places) -> Material:
         stretched = points * np.array([[1.0], [1.7], [1.0]], np.float32)
         relief = noise.vectors(stretched, 11, seed=cloth.seed + 1)
         relief *= np.float32(0.28 * cloth.wrinkles)
-    fade = _shows(2 * cloth.weave, places) if cloth.weave > 0 else 0.0
+    fade = _shows(cloth.weave / 3, places) if cloth.weave > 0 else 0.0
     if fade > 0:
         thread = np.float32(2 * np.pi / cloth.weave)
         across, down = np.sin(plane[0] * thread), np.sin(plane[1] * thread)
@@ -401,7 +404,7 @@ def _solid(solid: Solid, places: Places) -> Material:
         albedo *= np.float32(1) + np.float32(2 * solid.mottle) * stains
         np.clip(albedo, 0, 0.98, out=albedo)
     relief = None
-    fade = _shows(0.003, places)
+    fade = _shows(0.0012, places)
     if solid.grain > 0 and fade > 0:
         relief = noise.vectors(places.canonical, 400, seed=solid.seed + 1)
         relief *= np.float32(0.3 * solid.grain * fade)
