@@ -11,10 +11,10 @@ from vitruvian.errors import ImageError, InputError
 from vitruvian.image import write
 from vitruvian.synth import background, gbuffer, light, patterns, place, places
 from vitruvian.synth.background import Photo
+from vitruvian.synth.clearing import Clearing
 from vitruvian.synth.light import Light
 from vitruvian.synth.patterns import Plain
 from vitruvian.synth.place import Finish, Place
-from vitruvian.synth.places import Clearing
 
 pytest.importorskip("embreex")
 

@@ -13,9 +13,9 @@ from vitruvian.errors import InputError
 from vitruvian.person import ABSENT, OCCLUDED, VISIBLE, composite
 from vitruvian.synth import antialias, gbuffer, light, place, places, render, surfaces
 from vitruvian.synth.background import Photo
+from vitruvian.synth.clearing import Clearing
 from vitruvian.synth.optics import Optics
 from vitruvian.synth.patterns import Plain, Stripes
-from vitruvian.synth.places import Clearing
 from vitruvian.synth.render import Figure, Landmarks, Scene, prepare
 
 pytest.importorskip("embreex")

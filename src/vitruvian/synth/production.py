@@ -20,11 +20,11 @@ from vitruvian.synth import background, irradiance, light, place, places
 from vitruvian.synth.background import Background
 from vitruvian.synth.card import measured
 from vitruvian.synth.casting import invented
+from vitruvian.synth.clearing import Clearing
 from vitruvian.synth.framing import Shot, shoot
 from vitruvian.synth.irradiance import Quality
 from vitruvian.synth.light import Light
 from vitruvian.synth.optics import Optics
-from vitruvian.synth.places import Clearing
 from vitruvian.synth.recipe import Recipe, Settings, Standing, stream
 from vitruvian.synth.render import Figure, Landmarks, Rendered, Scene, Stage, prepare, render
 from vitruvian.synth.stage import Actor, arrange, crowd_size, footprint, stood
