@@ -204,7 +204,7 @@ def wall_finish(b: Builder, colour: Colour) -> Finish:
     if choice < 0.45:
         pattern: Pattern = Plain(colour=colour)
     elif choice < 0.65:
-        pattern = Blotches(colours=(colour, soft, colour), size=b.between(0.2, 1), seed=b.seed())
+        pattern = Blotches(colours=(colour, soft), size=b.between(0.1, 1), soft=1.0, seed=b.seed())
     elif choice < 0.75:
         pattern = Stripes(
             colours=(colour, b.shade(colour, 0.8)), period=b.between(0.05, 0.4), angle=np.pi / 2
@@ -235,8 +235,9 @@ def leaves(b: Builder) -> Finish:
     )
     return Finish(
         pattern=Blotches(
-            colours=(b.shade(green, 0.35), green, b.shade(green, 1.7), b.shade(green, 0.6)),
+            colours=tuple(b.shade(green, part) for part in (0.25, 0.5, 0.8, 1.1, 1.7)),
             size=b.between(0.08, 0.3),
+            soft=0.5,
             seed=b.seed(),
         )
     )

@@ -48,7 +48,7 @@ def room(b: Builder, clearing: Clearing) -> Place:
         panel = Finish(pattern=Plain(colour=(0.9, 0.9, 0.9)), emission=tint)
         corner = (x - width / 2, high[1] - 0.01, z - depth / 2)
         b.quad(corner, (width, 0, 0), (0, 0, depth), panel)
-    for _ in range(int(b.rng.integers(2, 10))):
+    for _ in range(int(b.rng.integers(3, 13))):
         _furnish(b, clearing, low, high)
     sky = light.sky(b.rng)
     return b.place(sky, sunlit=False)
@@ -71,7 +71,9 @@ def _floor(b: Builder) -> Finish:
             offset=0, seed=b.seed(),
         )  # fmt: skip
     elif choice == 3:
-        pattern = Blotches(colours=(tone, other, tone), size=b.between(0.05, 0.8), seed=b.seed())
+        pattern = Blotches(
+            colours=(tone, other), size=b.between(0.05, 0.8), soft=b.between(0, 1), seed=b.seed()
+        )
     else:
         pattern = Plain(colour=tone)
     return Finish(pattern=pattern)

@@ -25,7 +25,10 @@ def _ground(b: Builder, clearing: Clearing, *, paved: bool) -> None:
         size = b.between(0.2, 1.0)
         choices: tuple[Pattern, ...] = (
             Blotches(
-                colours=(tone, b.shade(tone, 0.85), b.shade(tone, 1.1)), size=0.05, seed=b.seed()
+                colours=(b.shade(tone, 0.8), tone, b.shade(tone, 1.15)),
+                size=b.between(0.04, 0.3),
+                soft=1.0,
+                seed=b.seed(),
             ),
             Bricks(
                 colours=(tone, b.shade(tone, 0.8), b.shade(tone, 0.4)), width=size,
@@ -39,8 +42,8 @@ def _ground(b: Builder, clearing: Clearing, *, paved: bool) -> None:
             b.between(0.7, 1.2),
         )
         pattern = Blotches(
-            colours=(b.shade(tone, 0.7), tone, b.shade(tone, 1.25), b.shade(tone, 0.85)),
-            size=b.between(0.1, 0.6), seed=b.seed(),
+            colours=tuple(b.shade(tone, part) for part in (0.6, 0.8, 1.0, 1.25)),
+            size=b.between(0.1, 0.9), soft=b.between(0.3, 1), seed=b.seed(),
         )  # fmt: skip
     reach = 150.0
     corner = (x - reach, 0, z + reach)
@@ -136,7 +139,7 @@ def park(b: Builder, clearing: Clearing) -> Place:
     if b.chance(0.5):
         yaw = b.between(0, np.pi)
         path = Finish(pattern=Blotches(
-            colours=((0.4, 0.36, 0.3), (0.33, 0.3, 0.25)), size=0.1, seed=b.seed(),
+            colours=((0.4, 0.36, 0.3), (0.33, 0.3, 0.25)), size=0.1, soft=1.0, seed=b.seed(),
         ))  # fmt: skip
         way = np.array([np.sin(yaw), 0, np.cos(yaw)])
         across = np.array([np.cos(yaw), 0, -np.sin(yaw)]) * b.between(1, 3)
@@ -184,4 +187,19 @@ def studio(b: Builder, clearing: Clearing) -> Place:
         along = np.cross(UP, inward)
         start = np.array([x, 0, z]) - (inward + along) * far
         b.quad(start, along * (2 * far), UP * height, wall)
+    grey = b.between(0.02, 0.4)
+    ceiling = Finish(pattern=Plain(colour=(grey, grey, grey)))
+    b.quad((x - far, height, z - far), (2 * far, 0, 0), (0, 0, 2 * far), ceiling)
+    for _ in range(int(b.rng.integers(1, 4))):  # softboxes, above what cameras mostly show
+        heading, away = b.between(0, 2 * np.pi), far * b.between(0.5, 0.9)
+        spot = np.array([x + np.sin(heading) * away, 0.0, z + np.cos(heading) * away])
+        spot[1] = b.between(2.4, height - 0.9)
+        toward = np.array([x, 1.2, z]) - spot
+        toward /= np.linalg.norm(toward)
+        side = np.cross(UP, toward)
+        side /= np.linalg.norm(side)
+        half = side * b.between(0.3, 0.8), np.cross(toward, side) * b.between(0.3, 0.8)
+        power = b.between(5, 40)
+        shine = Finish(pattern=Plain(colour=(0.9, 0.9, 0.9)), emission=(power, power, power))
+        b.quad(spot - half[0] - half[1], 2 * half[0], 2 * half[1], shine)
     return b.place(light.studio(b.rng), sunlit=False)

@@ -64,10 +64,18 @@ class Dots:
 
 @dataclass(frozen=True, kw_only=True)
 class Blotches:
-    """Irregular patches of several colours: camouflage, flowers, leaves, marble, gravel."""
+    """Irregular patches of several colours: camouflage, flowers, leaves, marble, gravel.
+
+    Attributes:
+        colours: neighbours in this list are neighbours on the surface.
+        size: of the patches, metres.
+        soft: 0 for hard edges, 1 for colours that run into each other.
+        seed: which patches.
+    """
 
     colours: tuple[Colour, ...]
     size: float
+    soft: float = 0.0
     seed: int = 0
 
 
@@ -307,7 +315,9 @@ def _blotches(pattern: Blotches, points: Floats, footprint: float | Floats) -> F
     count = len(pattern.colours)
     level = field * np.float32(count)
     # the field crosses one level in about size / count: soften over the footprint's share of it
-    width = np.minimum(_width(footprint, pattern.size / count, 0.02), np.float32(1))
+    width = np.minimum(
+        _width(footprint, pattern.size / count, max(0.02, pattern.soft)), np.float32(1)
+    )
     result = np.repeat(_column(pattern.colours[0]), field.size, axis=1)
     for i in range(1, count):
         amount = np.clip((level - np.float32(i)) / width + np.float32(0.5), 0, 1)
