@@ -98,7 +98,8 @@ def _specs(seed: int, group: int, settings: Settings) -> Sequence[Any]:
 
     rng = stream(seed, group, "people")
     count = crowd_size(rng, settings.people_max)
-    return [people.sample_person(rng, children=settings.children) for _ in range(count)]
+    ages = "all" if settings.children else "adult"
+    return [people.sample_person(rng, ages=ages) for _ in range(count)]
 
 
 def _built(spec: Any, settings: Settings, count: int, pose: Pose | None) -> Actor:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from vitruvian.errors import InputError
 from vitruvian.synth import garments, shoes
-from vitruvian.synth.body import Phenotype, load_body, shape_bodies
+from vitruvian.synth.body import Bodies, Phenotype, load_body, shape_bodies
 from vitruvian.synth.complexion import (
     Complexion,
     eye_surface,
@@ -157,6 +157,12 @@ class BuiltPerson:
     parts: tuple[str, ...]
 
 
+def rest_body(person: Person) -> Bodies:
+    """Return a person's bare body at rest, with the face they make."""
+    face = lids_for_gaze(person.face, person.gaze)
+    return shape_bodies(load_body(), [person.phenotype], changes=[person.changes], face=[face])
+
+
 def build_person(person: Person, *, detail: int = 1, pose: Pose | None = None) -> BuiltPerson:
     """Build a person.
 
@@ -171,8 +177,7 @@ def build_person(person: Person, *, detail: int = 1, pose: Pose | None = None) -
     if detail not in (0, 1, 2):
         raise InputError(f"detail is 0, 1 or 2, got {detail}")
     model = load_body()
-    face = lids_for_gaze(person.face, person.gaze)
-    rest = shape_bodies(model, [person.phenotype], changes=[person.changes], face=[face])
+    rest = rest_body(person)
     if pose is None:
         rng = np.random.default_rng([person.pose_seed, 5])
         pose, posed = sample_pose(model, rest, rng, family=person.family, face=person.gaze)
@@ -217,11 +222,18 @@ def _dressed(wearer: Wearer, person: Person) -> list[Part]:
     """Return skin, head, clothes, shoes and hair in the pose, not yet on the floor."""
     over: list[Reach] = []
     pair = person.shoes
+    shaft = None
+    wide = [g for g in person.garments if g.kind in garments.BOTTOMS and g.loose >= garments.WIDE]
     if pair is not None:
         over.append(lambda own: shoes.covered(pair, own))
-    clothes, covers, fitted = garments.dress(wearer, person.garments, over)
+        shaft = shoes.KINDS[pair.kind][0]
+    hem = wide[0].low if wide else 0.0
+    tucked = shaft is None or hem < shaft + 0.12  # trousers end above the boots, or go into them
+    clothes, covers, fitted = garments.dress(
+        wearer, person.garments, over, boots=None if tucked else shaft
+    )
     if pair is not None:
-        clothes += shoes.wear(fitted, pair)
+        clothes += shoes.wear(fitted, pair, None if tucked else hem)
     hidden = [*covers, *((reach, 0.02) for reach in over)]
     bare = _skin(wearer, person, hidden)
     head = _head(wearer, person)
@@ -232,7 +244,7 @@ def _dressed(wearer: Wearer, person: Person) -> list[Part]:
 def _skin(wearer: Wearer, person: Person, hidden: list[tuple[Reach, float]]) -> Part:
     """Return the skin that clothes leave free, with a margin under their hems."""
     own = shell(("skin",), 1)
-    keep = np.min([depth - reach(own) for reach, depth in hidden], axis=0)
+    keep = np.min([depth - np.min(reach(own), axis=0) for reach, depth in hidden], axis=0)
     vertices = wearer.skinned(own.piece.weights, own.piece.operator @ wearer.rest)
     normals = vertex_normals(vertices, own.piece.faces)
     kept = cut(own.piece.faces, keep)
