@@ -13,7 +13,7 @@ from vitruvian.errors import InputError
 from vitruvian.geometry import Crop
 from vitruvian.person import Raster
 from vitruvian.synth.gbuffer import cast, gather, interpolate, places, strands, trace
-from vitruvian.synth.intersect import TorchIntersector
+from vitruvian.synth.wavefront import TorchIntersector
 
 pytest.importorskip("embreex")
 torch.set_num_threads(1)

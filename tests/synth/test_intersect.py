@@ -7,8 +7,10 @@ import torch
 
 from synth_shapes import mannequin, quad, sphere
 from vitruvian.errors import InputError, UnknownNameError
-from vitruvian.synth import intersect
-from vitruvian.synth.intersect import EmbreeIntersector, TorchIntersector, make_intersector
+from vitruvian.synth import embree, intersect
+from vitruvian.synth.embree import EmbreeIntersector
+from vitruvian.synth.intersect import make_intersector
+from vitruvian.synth.wavefront import TorchIntersector
 
 pytest.importorskip("embreex")
 torch.set_num_threads(1)
@@ -50,14 +52,25 @@ def joined(meshes):
     return np.concatenate([m.vertices for m in meshes]), np.concatenate(faces).astype(np.int32)
 
 
+def slowly(vertices, faces):
+    """Embree, filled through the binding."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embree, "hand_over", lambda *_: False)
+        return EmbreeIntersector(vertices, faces)
+
+
 ENGINES = (
     EmbreeIntersector,
+    slowly,
     TorchIntersector,
     lambda vertices, faces: TorchIntersector(vertices, faces, pairs=1 << 12),
 )
 
 
-@pytest.mark.parametrize("engine", ENGINES, ids=["embree", "torch", "torch in small batches"])
+NAMES = ["embree", "embree by its binding", "torch", "torch in small batches"]
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=NAMES)
 def test_nearest_is_that_of_brute_force(engine):
     body = sphere(0.8, rows=8)
     origins, directions = rays(300)
@@ -75,7 +88,7 @@ def test_nearest_is_that_of_brute_force(engine):
     assert (found.distance[~hit] == np.inf).all()
 
 
-@pytest.mark.parametrize("engine", ENGINES, ids=["embree", "torch", "torch in small batches"])
+@pytest.mark.parametrize("engine", ENGINES, ids=NAMES)
 def test_occluded_is_nearest_within_reach(engine):
     vertices, faces = joined(mannequin(rows=8))
     origins, directions = rays(spread=0.4)
@@ -102,6 +115,31 @@ def test_engines_agree():
     assert (embree.face == torch64.face)[both].mean() > 0.999
     error = np.abs(embree.distance[both] - torch64.distance[both])
     assert np.quantile(error, 0.99) < 1e-5
+
+
+def test_both_ways_into_embree_give_the_same_bytes():
+    vertices, faces = joined(mannequin(rows=16))
+    origins, directions = rays(6000, seed=4, spread=0.4)
+    one = EmbreeIntersector(vertices, faces).nearest(origins, directions)
+    two = slowly(vertices, faces).nearest(origins, directions)
+    assert np.array_equal(one.face, two.face)
+    hit = one.face >= 0
+    assert np.array_equal(one.distance, two.distance)
+    assert np.array_equal(one.u[hit], two.u[hit])
+
+
+def test_another_version_of_the_binding_is_left_alone(monkeypatch):
+    class Other:
+        pass
+
+    body = sphere(rows=4)
+    assert not embree.hand_over(Other(), body.vertices, body.faces)
+    monkeypatch.setattr(embree.metadata, "version", lambda _: "5.0.0")
+    embree._library.cache_clear()
+    try:
+        assert embree._library() is None
+    finally:
+        embree._library.cache_clear()
 
 
 def test_shared_origin_and_ties():
