@@ -21,7 +21,7 @@ from vitruvian.synth.body import load_body
 from vitruvian.synth.fabrics import random_colour
 from vitruvian.synth.hair import HairChoice
 from vitruvian.synth.landmarks import eye, landmark_table
-from vitruvian.synth.patterns import Colour, to_linear
+from vitruvian.synth.patterns import Colour, as_colour, to_linear
 from vitruvian.synth.scalp import beard, brow, face_window, paint_mask
 from vitruvian.synth.surfaces import Eye, Paint, Skin
 
@@ -149,7 +149,7 @@ def sample_hair_colour(
         colour = np.array(random_colour(rng))
         while colour.max() - colour.min() < 0.08:
             colour = np.array(random_colour(rng))
-    return name, tuple(float(c) for c in colour), tuple(float(c) for c in brows)
+    return name, as_colour(colour), as_colour(brows)
 
 
 def skin_surface(own: Complexion, hair: HairChoice, seed: int) -> Skin:
@@ -177,12 +177,12 @@ def skin_surface(own: Complexion, hair: HairChoice, seed: int) -> Skin:
             colour=hair.beard_colour,
             opacity=own.brow_opacity,
             strand=0.0005,
-        )  # fmt: skip
+        )
     )
     if hair.beard:
         shadow = 0.75 if hair.beard == "shadow" else 0.5
         kind = hair.beard if hair.beard in ("goatee", "moustache") else "shadow"
-        colour = tuple(float(c) for c in 0.6 * np.array(hair.beard_colour) + 0.15 * tone)
+        colour = as_colour(0.6 * np.array(hair.beard_colour) + 0.15 * tone)
         paints.append(
             Paint(
                 mask=masks[kind], window=window, colour=colour, opacity=shadow * 0.6, strand=0.0007

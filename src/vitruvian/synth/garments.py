@@ -25,6 +25,7 @@ from vitruvian.synth.shells import (
     UPPER_ARM,
     UPPER_LEG,
     Fitted,
+    Obstacles,
     Part,
     Shell,
     Wearer,
@@ -37,8 +38,10 @@ from vitruvian.synth.shells import (
 )
 
 Floats = NDArray[np.floating]
-Reach = Callable[[Shell], Floats]
+Reach = Callable[[Shell], list[Floats]]
+"""Metres inside of a garment's several borders; a place is inside where all are positive."""
 
+_MODES: Any = ("nearest", "wrap")  # one per axis: rows end, columns go round
 TOPS = ("t-shirt", "long sleeve", "tank", "shirt", "sweater", "jacket")
 BOTTOMS = ("trousers", "jeans", "shorts", "leggings", "slip")
 ROUND = ("skirt", "dress")
@@ -46,6 +49,8 @@ KINDS = (*TOPS, *BOTTOMS, *ROUND, "socks")
 NECKS = ("crew", "v", "scoop", "turtle", "collar")
 _HIDDEN = 0.022  # metres inside a garment where what is below it ends
 _LAYER = 0.0035  # metres between two layers
+WIDE = 0.2
+"""How loose trousers have to be to hang over boots."""
 _LOWEST = 0.93  # where what follows the trunk ends: below, cloth hangs around both legs
 
 
@@ -114,30 +119,34 @@ def neckline(places: Floats, neck: str) -> Floats:
     return np.where(x < 0.2, line - y, 1.0)
 
 
-def _top_reach(garment: Garment, shell: Shell, low: float) -> Floats:
+def _top_reach(garment: Garment, shell: Shell, low: float) -> list[Floats]:
     places = shell.canonical
-    hem = places[:, 1] - low
-    # long hems rise a little at the sides
-    if garment.kind == "shirt" and not garment.tucked:
-        hem = hem - 0.035 * np.clip((np.abs(places[:, 0]) - 0.08) / 0.1, 0, 1)
+    x, y = np.abs(places[:, 0]), places[:, 1]
+    hem = y - low
+    if garment.kind == "shirt" and not garment.tucked:  # hems of shirts rise at the sides
+        hem = hem - 0.03 * np.clip((x - 0.08) / 0.1, 0, 1)
     sleeve = (max(garment.sleeve, -0.2) - shell.arm) * UPPER_ARM
-    reach = np.minimum(np.minimum(hem, sleeve), neckline(places, garment.neck))
+    reach = [hem, sleeve, neckline(places, garment.neck)]
     if garment.kind == "tank":  # armholes reach into the torso, straps stay on the shoulder
-        x, y = np.abs(places[:, 0]), places[:, 1]
         hole = 0.135 + 0.05 * np.clip((1.40 - y) / 0.08, 0, 1) ** 0.5 - x
-        reach = np.minimum(reach, np.where(y > 1.3, hole, np.maximum(hole, 0.05)))
+        reach.append(np.where(y > 1.3, hole, np.maximum(hole, 0.05)))
     if garment.open:
-        # the opening widens downwards
-        gap = np.abs(places[:, 0]) - (0.03 + 0.12 * np.clip(1.5 - places[:, 1], 0, 0.6))
-        reach = np.minimum(reach, np.where(places[:, 2] > 0.02, gap, 1.0))
+        reach.append(_opening(places))
     return reach
 
 
-def _leg_reach(garment: Garment, shell: Shell) -> Floats:
-    waist = garment.high - shell.canonical[:, 1] + 0.12 * np.minimum(shell.canonical[:, 2], 0) * -1
+def _opening(places: Floats) -> Floats:
+    """Return metres from the edge of an open jacket, which widens downwards."""
+    x, y, z = np.abs(places[:, 0]), places[:, 1], places[:, 2]
+    gap = x - (0.03 + 0.12 * np.clip(1.5 - y, 0, 0.6))
+    return np.where(z > 0.02, gap, 1.0)
+
+
+def _leg_reach(garment: Garment, shell: Shell) -> list[Floats]:
+    _, y, z = shell.canonical.T
+    waist = garment.high - y - 0.12 * np.minimum(z, 0)
     hem = (garment.low - shell.leg) * UPPER_LEG
-    trunk = np.minimum(waist, hem)
-    return np.where(shell.arm > -0.3, -1.0, trunk)
+    return [np.where(shell.arm > -0.3, -1.0, waist), hem]
 
 
 def reach_of(garment: Garment) -> Reach:
@@ -148,9 +157,9 @@ def reach_of(garment: Garment) -> Reach:
     if garment.kind == "dress":
         return lambda shell: _top_reach(garment, shell, _LOWEST)
     if garment.kind == "skirt":
-        return lambda shell: garment.high - shell.canonical[:, 1]
+        return lambda shell: [garment.high - shell.canonical[:, 1]]
     if garment.kind == "socks":
-        return lambda shell: (shell.leg - garment.low) * UPPER_LEG
+        return lambda shell: [(shell.leg - garment.low) * UPPER_LEG]
     return lambda shell: _leg_reach(garment, shell)
 
 
@@ -182,11 +191,11 @@ def hang(
     table = np.zeros((rows, columns))
     spot = np.rint(row).astype(int), np.rint(column).astype(int) % columns
     np.maximum.at(table, spot, radius[member])
-    table = np.maximum(table, ndimage.grey_closing(table, (5, 5), mode=("nearest", "wrap")))
+    table = np.maximum(table, ndimage.grey_closing(table, (5, 5), mode=_MODES))
     fall = slope * (end - start) / (rows - 1)
     for k in range(1, rows):
         table[k] = np.maximum(table[k], table[k - 1] - fall)
-    table = ndimage.gaussian_filter(table, (1.5, 1.5), mode=("nearest", "wrap"))
+    table = ndimage.gaussian_filter(table, (1.5, 1.5), mode=_MODES)
     found = ndimage.map_coordinates(
         np.concatenate([table, table[:, :1]], axis=1), [row, column], order=1, mode="nearest"
     )
@@ -276,7 +285,11 @@ _GAP = {
 
 
 def dress(
-    wearer: Wearer, garments: Sequence[Garment], over: Sequence[Reach] = ()
+    wearer: Wearer,
+    garments: Sequence[Garment],
+    over: Sequence[Reach] = (),
+    *,
+    boots: float | None = None,
 ) -> tuple[list[Part], list[tuple[Reach, float]], Fitted]:
     """Put garments on a person.
 
@@ -284,136 +297,142 @@ def dress(
         wearer: who.
         garments: in any order.
         over: reaches of what is worn above everything, such as shoes.
+        boots: where shafts of boots begin that wide trousers hang over, in ``leg``.
 
     Returns:
         Their parts; what they cover, as reaches with the metres inside of them at which the skin
         ends; and the shell with the height of the outermost layer.
     """
     fitted = fit(wearer, smooth=2)
+    shell = fitted.shell
     ordered = sorted(garments, key=lambda one: one.order)
     reaches = [reach_of(one) for one in ordered]
     hidden = [_HIDDEN + 0.03 * one.loose * (one.kind not in ("socks", "slip")) for one in ordered]
     belt = max((one.high for one in ordered if one.kind in (*BOTTOMS, "skirt")), default=1.06)
-    parts: list[Part] = []
+    parts: list[Part | None] = []
+    hanging: list[Garment] = []
     for i, garment in enumerate(ordered):
-        own = reaches[i](fitted.shell)
-        height = _GAP.get(garment.kind, 0.006) + np.maximum(
-            _hung(fitted, garment) if garment.loose > 0.05 else np.float32(0), 0
-        )
-        height = np.maximum(height, fitted.worn + _LAYER)
-        if garment.tucked:  # flat where it goes into the bottoms
-            above = fitted.shell.canonical[:, 1] - belt
-            height = np.minimum(height, 0.006 + 0.35 * np.maximum(above, 0))
-        if garment.kind not in ("socks", "slip"):
-            crease = folds(fitted, garment)
-            height = height + np.maximum(crease, -0.5 * (height - fitted.worn))
-        keep = own
+        own = reaches[i](shell)
+        if garment.kind == "skirt":
+            hanging.append(garment)
+            continue
+        height = _height(fitted, garment, belt)
+        if boots is not None and garment.kind in BOTTOMS and garment.loose >= WIDE:
+            room = 0.024 * np.clip((shell.leg - boots + 0.2) / 0.2, 0, 1)
+            height = np.maximum(height, room)
+        keep = list(own)
         for k in range(i + 1, len(ordered)):
             if ordered[k].kind != "skirt" or garment.tucked:
-                keep = np.minimum(keep, hidden[k] - reaches[k](fitted.shell))
-        for other in over:
-            keep = np.minimum(keep, 2 * _HIDDEN - other(fitted.shell))
-        if garment.kind != "skirt":
-            parts += _cloth(fitted, garment, height, keep)
-            near = np.clip((own + 0.03) / 0.03, 0, 1)
-            raised = np.maximum(fitted.worn, height * near)
-            fitted.worn[:] = raised
-        if garment.kind in ROUND or (garment.kind in TOPS and garment.low < _LOWEST):
-            parts.append(_skirt(wearer, garment))
+                keep.append(hidden[k] - np.min(reaches[k](shell), axis=0))
+        if boots is None or garment.kind not in BOTTOMS or garment.loose < WIDE:
+            keep += [2 * _HIDDEN - np.min(other(shell), axis=0) for other in over]
+        parts += _cloth(fitted, garment, height, keep)
+        near = np.clip((np.min(own, axis=0) + 0.03) / 0.03, 0, 1)
+        fitted.worn[:] = np.maximum(fitted.worn, height * near)
+        if garment.kind == "dress" or (garment.kind in TOPS and garment.low < _LOWEST):
+            hanging.append(garment)
+    if hanging:
+        below = Obstacles(*fitted.posed(fitted.worn))
+        parts += [_skirt(wearer, garment, below) for garment in hanging]
     covers = [
         (reach, depth)
         for garment, reach, depth in zip(ordered, reaches, hidden, strict=True)
         if garment.kind != "skirt"
     ]
-    return parts, covers, fitted
+    return [part for part in parts if part is not None], covers, fitted
 
 
-def _cloth(fitted: Fitted, garment: Garment, height: Floats, keep: Floats) -> list[Part]:
-    kept = cut(fitted.shell.piece.faces, keep)
-    if not len(kept.faces):
-        return []
-    if garment.kind == "socks":
-        x = fitted.shell.canonical[fitted.shell.piece.faces, 0].mean(axis=1)
-        labels: int | NDArray[np.uint8] = labels_by_side("Sock", x[kept.source])
-    else:
-        upper = garment.kind in TOPS or garment.kind == "dress"
-        labels = label("Upper_Clothing" if upper else "Lower_Clothing")
+def _height(fitted: Fitted, garment: Garment, belt: float) -> NDArray[np.float32]:
+    """Return (n,) metres that a garment is above the shell."""
+    height = np.full(len(fitted.base), _GAP.get(garment.kind, 0.006), np.float32)
+    if garment.loose > 0.05:
+        height = height + _hung(fitted, garment)
+    height = np.maximum(height, fitted.worn + np.float32(_LAYER))
+    if garment.tucked:  # flat where it goes into the bottoms
+        above = fitted.shell.canonical[:, 1] - belt
+        height = np.minimum(height, 0.006 + 0.35 * np.maximum(above, 0))
+    if garment.kind not in ("socks", "slip"):
+        crease = folds(fitted, garment)
+        height = height + np.maximum(crease, -0.5 * (height - fitted.worn))
+    return height
+
+
+def _cloth(
+    fitted: Fitted, garment: Garment, height: Floats, keep: list[Floats]
+) -> list[Part | None]:
+    surface = garment.fabric.surface()
+    upper = garment.kind in TOPS or garment.kind == "dress"
+    plain = label("Upper_Clothing" if upper else "Lower_Clothing")
+    labels = labels_by_side("Sock") if garment.kind == "socks" else plain
     thickness = 0.002 if garment.kind in ("socks", "slip", "leggings") else 0.005
-    own = sheet(
-        fitted, height, kept, surface=garment.fabric.surface(), labels=labels,
-        thickness=thickness, name=garment.kind,
-    )  # fmt: skip
-    out = [own]
+    out = [
+        sheet(
+            fitted,
+            height,
+            keep,
+            surface=surface,
+            labels=labels,
+            thickness=thickness,
+            name=garment.kind,
+        )
+    ]
     if garment.neck == "collar" and garment.kind in TOPS:
-        out += _collar(fitted, garment, height)
+        out.append(_collar(fitted, garment, height))
     if garment.neck == "turtle" and garment.kind in TOPS:
-        band = -neckline(fitted.shell.canonical, "crew")
-        band = np.minimum(band, neckline(fitted.shell.canonical, "turtle"))
-        rolled = sheet(
-            fitted, height + 0.006, cut(fitted.shell.piece.faces, band),
-            surface=garment.fabric.surface(), labels=labels, name="turtle neck",
-        )  # fmt: skip
-        out.append(rolled)
+        places = fitted.shell.canonical
+        band = [0.012 - neckline(places, "crew"), neckline(places, "turtle")]
+        out.append(
+            sheet(fitted, height + 0.006, band, surface=surface, labels=plain, name="turtle neck")
+        )
     if garment.kind in ("shirt", "jacket"):
         out += _front_line(fitted, garment, height, keep)
     return out
 
 
-def _collar(fitted: Fitted, garment: Garment, height: Floats) -> list[Part]:
+def _collar(fitted: Fitted, garment: Garment, height: Floats) -> Part | None:
     """Make a turned-down collar: a band around the neck that stands off below."""
     shell = fitted.shell
     below = neckline(shell.canonical, "collar")
     x, z = np.abs(shell.canonical[:, 0]), shell.canonical[:, 2]
     points = 0.035 + 0.03 * np.clip(1 - np.abs(x - 0.05) / 0.035, 0, 1) * (z > 0.03)
-    band = np.minimum(points - below, below + 0.03)
-    band = np.minimum(band, np.where(z > 0.0, x - 0.012, 1.0))
-    band = np.where((shell.canonical[:, 1] > 1.4) & (shell.arm < 0), band, -1.0)
+    neck = np.where((shell.canonical[:, 1] > 1.4) & (shell.arm < 0), 1.0, -1.0)
+    gap = np.where(z > 0.0, x - (0.012 if not garment.open else 0.03), 1.0)
+    band = [neck, below + 0.03, points - below, gap]
     lift = height + 0.005 + 0.22 * np.clip(below + 0.02, 0, 0.06)
-    kept = cut(shell.piece.faces, band)
-    if not len(kept.faces):
-        return []
-    return [
-        sheet(
-            fitted,
-            lift,
-            kept,
-            surface=garment.fabric.surface(),
-            labels=label("Upper_Clothing"),
-            thickness=0.004,
-            name="collar",
-        )  # fmt: skip
-    ]
+    return sheet(
+        fitted, lift, band, surface=garment.fabric.surface(), labels=label("Upper_Clothing"),
+        thickness=0.004, name="collar",
+    )  # fmt: skip
 
 
-def _front_line(fitted: Fitted, garment: Garment, height: Floats, keep: Floats) -> list[Part]:
-    """Make the placket of a shirt or the zip of a jacket: a raised strip down the front."""
+def _front_line(
+    fitted: Fitted, garment: Garment, height: Floats, keep: list[Floats]
+) -> list[Part | None]:
+    """Make the placket of a shirt or the zip of a jacket: raised strips down the front."""
     shell = fitted.shell
     x, z = shell.canonical[:, 0], shell.canonical[:, 2]
+    front = np.where(z > 0.03, 1.0, -1.0)
+    surface = (garment.detail if garment.kind == "jacket" else garment.fabric).surface()
     if garment.open:
-        gap = np.abs(x) - (0.03 + 0.12 * np.clip(1.5 - shell.canonical[:, 1], 0, 0.6))
-        strip, surface = 0.012 - np.abs(gap - 0.002), garment.detail.surface()
-    elif garment.kind == "jacket":
-        strip, surface = 0.007 - np.abs(x), garment.detail.surface()
+        strips = [[0.012 - _opening(shell.canonical)]]
     else:
-        strip, surface = 0.016 - np.abs(x - 0.004), garment.fabric.surface()
-    strip = np.minimum(np.where(z > 0.03, strip, -1.0), keep)
-    kept = cut(shell.piece.faces, strip)
-    if not len(kept.faces):
-        return []
+        half = 0.006 if garment.kind == "jacket" else 0.016
+        strips = [[half - x, x + half]]
     return [
         sheet(
             fitted,
             height + 0.002,
-            kept,
+            [front, *keep, *strip],
             surface=surface,
             labels=label("Upper_Clothing"),
             thickness=0.0025,
             name="front",
-        )  # fmt: skip
+        )
+        for strip in strips
     ]
 
 
-def _skirt(wearer: Wearer, garment: Garment) -> Part:
+def _skirt(wearer: Wearer, garment: Garment, below: Obstacles) -> Part:
     """Make what hangs around both legs, from the body's own skirt shell, and lay it over them."""
     fitted = fit(wearer, ("skirt",), smooth=0)
     shell = fitted.shell
@@ -436,6 +455,7 @@ def _skirt(wearer: Wearer, garment: Garment) -> Part:
     kept = cut(shell.piece.faces, keep)
     rest = kept.apply(fitted.base + fitted.normals * height[:, None])
     vertices = _around_legs(wearer, kept.apply(fitted.posed(height)[0]), rest, kept.faces)
+    vertices = below.outside(vertices, 0.005, reach=0.05).astype(np.float32)
     name = "Lower_Clothing" if garment.kind == "skirt" else "Upper_Clothing"
     part = Part(
         vertices=vertices,

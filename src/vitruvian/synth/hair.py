@@ -11,20 +11,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from vitruvian.errors import unknown_name
 from vitruvian.synth import noise
 from vitruvian.synth.cut import cut
 from vitruvian.synth.mesh import vertex_normals
-from vitruvian.synth.scalp import CENTRE, beard, ears, scalp
-from vitruvian.synth.shells import Part, Wearer, label, shell
+from vitruvian.synth.scalp import beard, ears, scalp
+from vitruvian.synth.shells import Obstacles, Part, Wearer, label, shell
 from vitruvian.synth.surfaces import Hair
 
 Floats = NDArray[np.floating]
-STRANDS = (1800, 6000, 30000)
+STRANDS = (1800, 9000, 30000)
 """Strands of a full head of hair, by level of detail."""
-_WIDTHS = (0.0042, 0.0021, 0.0007)  # metres of a ribbon at its root, by level of detail
+_TRIANGLES = (30_000, 150_000, 700_000)  # at most, by level of detail: then fewer, wider strands
+_WIDTHS = (0.0042, 0.0017, 0.0006)  # metres of a ribbon at its root, by level of detail
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +76,13 @@ STYLES: Mapping[str, Style] = {
     "crop fringe": Style(length=0.06, steps=5, lift=0.3, comb=(0.0, -0.3, 1.0), fade=0.6, fringe=True),
     "bob": Style(length=0.24, steps=10, lift=0.35, stiff=0.5, parted=True, volume=0.02, fringe=False),
     "bob fringe": Style(length=0.23, steps=10, lift=0.35, stiff=0.5, parted=True, volume=0.02, fringe=True),
-    "long straight": Style(length=0.46, steps=14, lift=0.3, stiff=0.5, parted=True, volume=0.016),
+    "long straight": Style(length=0.46, steps=12, lift=0.3, stiff=0.5, parted=True, volume=0.016),
     "long wavy": Style(
         length=0.44, steps=16, lift=0.4, stiff=0.5, parted=True, volume=0.022, wave=0.011, period=0.11,
         clumps=30,
     ),
     "curly": Style(
-        length=0.26, steps=14, lift=0.8, stiff=0.72, parted=True, volume=0.04, curl=0.009, period=0.035,
+        length=0.22, steps=14, lift=0.5, stiff=0.6, parted=True, volume=0.03, curl=0.009, period=0.05,
         clumps=18,
     ),
     "short curly": Style(length=0.07, steps=8, lift=0.9, stiff=0.95, volume=0.02, curl=0.005, period=0.016),
@@ -144,9 +145,7 @@ class _Field:
         rest: (n, 3) its vertices.
         normals: (n, 3).
         canonical: (n, 3).
-        tree: of the obstacles.
-        obstacles: (m, 3).
-        outwards: (m, 3) their normals.
+        obstacles: skin and clothes.
         down: (3,) gravity.
         transform: (3, 4) from here into the world.
     """
@@ -155,9 +154,7 @@ class _Field:
     rest: NDArray[np.float64]
     normals: NDArray[np.float64]
     canonical: NDArray[np.float64]
-    tree: cKDTree
-    obstacles: NDArray[np.float64]
-    outwards: NDArray[np.float64]
+    obstacles: Obstacles
     down: NDArray[np.float64]
     transform: NDArray[np.float64]
 
@@ -166,14 +163,6 @@ class _Field:
         """(3,) the middle of this person's skull."""
         high = self.canonical[:, 1] > 1.70
         return self.rest[high].mean(axis=0)
-
-    def outside(self, points: Floats, clearance: Floats) -> Floats:
-        """Return points pushed out of everything, at least ``clearance`` (n,) from it."""
-        distance, near = self.tree.query(points, workers=1)
-        away = points - self.obstacles[near]
-        height = (away * self.outwards[near]).sum(axis=1)
-        short = np.where(distance < 0.08, np.maximum(clearance - height, 0), 0)
-        return points + self.outwards[near] * short[:, None]
 
 
 def grow(wearer: Wearer, chosen: HairChoice, others: list[Part], *, hat: str = "") -> list[Part]:
@@ -216,15 +205,12 @@ def _field(wearer: Wearer, others: list[Part]) -> _Field:
     local = (points - shift) @ turn
     low = rest[:, 1].min()
     near = (np.abs(local[:, 0]) < 0.33) & (local[:, 1] > low - 0.6) & (np.abs(local[:, 2]) < 0.4)
-    obstacles = local[near]
     return _Field(
         faces=faces,
         rest=rest,
         normals=vertex_normals(rest, faces).astype(np.float64),
         canonical=head.canonical[used].astype(np.float64),
-        tree=cKDTree(obstacles, balanced_tree=False),
-        obstacles=obstacles,
-        outwards=outwards[near] @ turn,
+        obstacles=Obstacles(local[near], outwards[near] @ turn),
         down=-turn[1],
         transform=transform,
     )
@@ -285,6 +271,9 @@ def _head_hair(
     detail = wearer.detail
     covered = np.clip((inside > 0).mean() / 0.35, 0.3, 1)
     count = int(STRANDS[detail] * covered * (0.6 if hat else 1))
+    most = _TRIANGLES[detail] // (2 * max(_fineness(style) - 1, 1))
+    wide = float(np.clip(np.sqrt(count / most), 1, 2))
+    count = min(count, most)
     guides = _roots(place, inside, int((420, 700, 1100)[detail] * covered), rng)
     roots = _roots(place, inside, count, rng)
     paths = _tied(place, guides, style, chosen, rng) if style.tie else None
@@ -292,10 +281,15 @@ def _head_hair(
         paths = _grown(place, guides, style, chosen, rng)
     strands = _followed(place, roots, guides, paths, style, rng)
     surface = Hair(colour=chosen.colour, tip=chosen.tip, seed=wearer.seed % 1000)
-    width = _WIDTHS[detail] * (1.3 if style.clumps > 100 else 1.0)
+    width = _WIDTHS[detail] * wide * (1.3 if style.clumps > 100 else 1.0)
     parts = [_ribbons(place, strands, roots.canonical, width, surface, "hair", rng)]
-    parts.append(_cap(place, inside, style, surface, hat))
+    under = replace(surface, colour=_darker(chosen.colour, 0.6), gloss=0.3)
+    parts.append(_cap(place, inside, style, under, hat))
     return parts
+
+
+def _darker(colour: tuple[float, float, float], share: float) -> tuple[float, float, float]:
+    return colour[0] * share, colour[1] * share, colour[2] * share
 
 
 def _combed(roots: _Roots, style: Style, side: float, middle: Floats) -> NDArray[np.float64]:
@@ -351,7 +345,7 @@ def _grown(
     if style.stiff > 0.9:
         layer = layer * 0.0
     points = roots.place.copy()
-    out = [points.copy()]
+    out: list[Floats] = [points.copy()]
     loosen = 1 - style.stiff
     for k in range(style.steps):
         share = (k + 1) / style.steps
@@ -362,30 +356,37 @@ def _grown(
             way = _unit(way * (1 - pull) + goal * pull)
         moved = points + way * step
         clear = np.minimum(layer, style.length * share * 0.6) + 0.0015
-        moved = place.outside(moved, clear)
+        moved = place.obstacles.outside(moved, clear)
         if not style.fringe or style.length > 0.12:
-            moved = _off_face(place, moved, roots, style)
+            moved = _off_face(place, moved, roots, style, behind=abs(chosen.side) > 0.45)
         way = _unit(0.35 * way + 0.65 * _unit(moved - points))
         points = points + way * step if style.stiff > 0.9 else moved
         out.append(points.copy())
     return np.stack(out, axis=1)
 
 
-def _off_face(place: _Field, points: Floats, roots: _Roots, style: Style) -> Floats:
-    """Move hair that would hang in front of the face to its side."""
+def _off_face(
+    place: _Field, points: Floats, roots: _Roots, style: Style, *, behind: bool
+) -> Floats:
+    """Move hair that would hang in front of the face to its side, or behind the ears."""
     if style.length < 0.1:
         return points
     middle = place.middle
     front = place.rest[:, 2].max()
-    inside = (points[:, 2] > front - 0.11) & (points[:, 1] < middle[1] + 0.03)
+    depth = front - points[:, 2]
+    inside = (depth < 0.12) & (points[:, 1] < middle[1] + 0.035)
     fringe = (
         style.fringe & (roots.canonical[:, 2] > 0.085) & (np.abs(roots.canonical[:, 0]) < 0.055)
     )
-    half = 0.058 + 0.25 * np.clip(front - 0.02 - points[:, 2], 0, 0.08)
+    half = 0.060 + 0.32 * np.clip(depth - 0.02, 0, 0.1)
+    half *= np.clip(1.3 - (points[:, 1] - middle[1]) / 0.1, 0.7, 1)
     sign = np.where(np.abs(points[:, 0]) > 0.004, np.sign(points[:, 0]), np.sign(roots.place[:, 0]))
-    wide = np.where(inside & ~fringe & (np.abs(points[:, 0]) < half), sign * half, points[:, 0])
     out = points.copy()
-    out[:, 0] += 0.6 * (wide - points[:, 0])
+    moved = inside & ~fringe & (np.abs(points[:, 0]) < half)
+    out[:, 0] = np.where(moved, sign * half, points[:, 0])
+    if behind:
+        back = np.where(inside & ~fringe & (points[:, 1] < middle[1] + 0.015), 0.128, 0)
+        out[:, 2] = np.minimum(points[:, 2], front - back)
     return out
 
 
@@ -409,7 +410,7 @@ def _tied(
     knot = knots[which]
     count = len(roots.place)
     to, since = 7, style.steps - 6
-    out = [roots.place]
+    out: list[Floats] = [roots.place]
     start, end = roots.place - middle, knot - middle
     size_start, size_end = (np.linalg.norm(v, axis=1, keepdims=True) for v in (start, end))
     angle = np.arccos(np.clip((_unit(start) * _unit(end)).sum(axis=1), -1, 1))[:, None]
@@ -420,7 +421,7 @@ def _tied(
         way = (np.sin((1 - t) * angle) * _unit(start) + np.sin(t * angle) * _unit(end)) / sine
         points = middle + way * ((1 - t) * size_start + t * size_end)
         if t < 1:
-            points = place.outside(points, layer + 0.0025)
+            points = place.obstacles.outside(points, layer + 0.0025)
         out.append(points)
     if style.tie == "bun":
         radius = 0.034 * np.clip(chosen.volume, 0.8, 1.3)
@@ -447,7 +448,7 @@ def _tied(
         tail = []
         for _ in range(since):
             way = _unit(0.62 * way + 0.38 * place.down)
-            moved = place.outside((point + way * length)[None], np.array([0.018]))[0]
+            moved = place.obstacles.outside((point + way * length)[None], np.array([0.018]))[0]
             way = _unit(moved - point)
             point = point + way * length
             tail.append(point)
@@ -474,13 +475,13 @@ def _followed(
     """Return (n, steps, 3) strands that follow their nearest guides, wave, curl and clump."""
     count = len(roots.place)
     if style.clumps > 100:  # braids: few guides, followed closely
-        chosen = cKDTree(guides.place[: style.clumps]).query(roots.place, workers=1)[1]
+        chosen = KDTree(guides.place[: style.clumps]).query(roots.place, workers=1)[1]
         own = paths[chosen]
         v = np.linspace(0, 1, paths.shape[1])[None, :, None]
         offset = (roots.place - guides.place[chosen])[:, None]
         out = own + offset * np.clip(1 - 5 * v, 0, 1)
         return _turned(out, style, np.clip(4 * v[..., 0], 0, 1), rng, chosen)
-    distance, near = cKDTree(guides.place).query(roots.place, k=3, workers=1)
+    distance, near = KDTree(guides.place).query(roots.place, k=3, workers=1)
     # strands of one side of a parting or of a tie do not follow those of the other
     same = np.abs(paths[near, -1, 0] - paths[near[:, :1], -1, 0]) < 0.06 + 0.1 * (
         style.length < 0.1
@@ -498,12 +499,19 @@ def _followed(
         blend = np.clip(v * 3, 0, 1)[None, :, None]
         out = out * (1 - blend) + absolute * blend
     if style.clumps:
-        lock = cKDTree(guides.place[:: max(style.clumps // 8, 1)]).query(roots.place, workers=1)[1]
+        lock = KDTree(guides.place[:: max(style.clumps // 8, 1)]).query(roots.place, workers=1)[1]
         leader = paths[:: max(style.clumps // 8, 1)][lock]
         gather = (0.55 * v**1.3)[None, :, None]
         out = out * (1 - gather) + leader * gather
         return _turned(out, style, np.clip(3 * v, 0, 1)[None], rng, lock)
     return _turned(out, style, np.clip(3 * v, 0, 1)[None], rng, near[:, 0])
+
+
+def _fineness(style: Style) -> int:
+    """Return how many points a strand needs: six per turn of a curl."""
+    if not (style.wave or style.curl):
+        return style.steps + 1
+    return min(max(int(np.ceil(style.length / style.period * 6)) + 1, style.steps + 1), 44)
 
 
 def _turned(
@@ -514,8 +522,7 @@ def _turned(
     loose = rng.normal(0, 1, (count, 1, 3)) * 0.0018 * np.linspace(0.2, 1, steps)[None, :, None]
     if not (style.wave or style.curl):
         return paths + loose * min(style.length / 0.1, 2.0)
-    fine = max(int(np.ceil(style.length / style.period * 5)) + 1, steps)
-    fine = min(fine, 40)
+    fine = _fineness(style)
     at = np.linspace(0, steps - 1, fine)
     low = np.minimum(at.astype(int), steps - 2)
     part = (at - low)[None, :, None]

@@ -33,8 +33,8 @@ def scalp(places: Floats, *, receding: float = 0.0, bald: float = 0.0) -> Floats
     t = np.clip((0.155 - z) / 0.255, 0, 1)
     line = np.interp(
         t,
-        [0.0, 0.12, 0.26, 0.36, 0.44, 0.50, 0.62, 1.0],
-        [0.074, 0.066, 0.050, 0.014, -0.006, 0.006, -0.045, -0.088],
+        [0.0, 0.12, 0.24, 0.31, 0.36, 0.42, 0.50, 0.62, 1.0],
+        [0.074, 0.066, 0.050, 0.016, -0.026, -0.016, 0.0, -0.045, -0.088],
     )
     temples = np.exp(-(((x - 0.05) / 0.018) ** 2)) * (z > 0.07)
     line = line + receding * (
@@ -56,12 +56,10 @@ def beard(places: Floats, kind: str) -> Floats:
     )
     below = np.minimum(y - 1.59 + 0.25 * np.clip(0.12 - z, 0, 0.05), z - 0.035)
     full = np.minimum(cheek - y, below)
-    lip = 0.5 * np.minimum(y - 1.6565, 1.6725 - y) + 0.003
     moustache = np.minimum(np.minimum(y - 1.655, 1.674 - y), 0.031 - x)
     moustache = np.where(z > 0.1, moustache, -1.0)
     chin = np.minimum(np.minimum(1.6345 - y, y - 1.596), 0.024 - x)
     chin = np.where(z > 0.11, chin, -1.0)
-    del lip
     # the lips, and the bare patch beside the lower one
     mouth = np.hypot(x / 0.027, (y - 1.6485) / 0.011) - 1
     bare = np.where(z > 0.1, mouth * 0.011, 1.0)
@@ -119,7 +117,7 @@ def face_window() -> tuple[tuple[float, float, float, float], NDArray[np.float32
 def paint_mask(dense: Floats) -> NDArray[np.uint8]:
     """Turn (H, W) densities 0 … 1 into a slightly softened uint8 mask."""
     values = (np.nan_to_num(dense) * 255).clip(0, 255).astype(np.uint8)
-    return cv2.GaussianBlur(values, (0, 0), 0.8)
+    return np.asarray(cv2.GaussianBlur(values, (0, 0), 0.8), np.uint8)
 
 
 @cache

@@ -7,15 +7,17 @@ the shoulder over 1 at the elbow to 2 at the wrist, ``leg`` from 0 at the hip ov
 shells are made once per process; a ``Fitted`` shell follows one person.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.spatial import KDTree
 
 from vitruvian.synth.body import load_body, skin
-from vitruvian.synth.cut import Cut, rim
+from vitruvian.synth.cut import cut, rim
 from vitruvian.synth.mesh import Mesh, vertex_normals
 from vitruvian.synth.subdivide import Piece, bone_parts, piece
 from vitruvian.synth.surfaces import Surface
@@ -169,10 +171,33 @@ def label(name: str) -> int:
     return load("parts29").index(name)
 
 
-def labels_by_side(name: str, x: Floats) -> NDArray[np.uint8]:
-    """Return the class "Left_<name>" where canonical ``x`` is positive, "Right_<name>" elsewhere."""
+def labels_by_side(name: str) -> Callable[[Floats], NDArray[np.uint8]]:
+    """Return what gives (F, 3) canonical places the class "Left_<name>" or "Right_<name>"."""
     left, right = label(f"Left_{name}"), label(f"Right_{name}")
-    return np.where(np.asarray(x) > 0, left, right).astype(np.uint8)
+    return lambda places: np.where(places[:, 0] > 0, left, right).astype(np.uint8)
+
+
+class Obstacles:
+    """Posed surfaces that cloth and hair lie on: points with normals, all outside of the body."""
+
+    def __init__(self, points: Floats, normals: Floats) -> None:
+        """Prepare (m, 3) points and their (m, 3) normals."""
+        self._points = np.asarray(points, np.float64)
+        self._normals = np.asarray(normals, np.float64)
+        self._tree = KDTree(self._points, balanced_tree=False)
+
+    def outside(
+        self, points: Floats, clearance: float | Floats, *, reach: float = 0.08
+    ) -> NDArray[np.float64]:
+        """Return (n, 3) points moved to at least ``clearance`` metres above the nearest surface.
+
+        Points farther than ``reach`` from everything stay where they are.
+        """
+        distance, near = self._tree.query(points, workers=1)
+        away = points - self._points[near]
+        height = (away * self._normals[near]).sum(axis=1)
+        short = np.where(distance < reach, np.maximum(clearance - height, 0), 0)
+        return points + self._normals[near] * short[:, None]
 
 
 @cache
@@ -198,6 +223,7 @@ def shell(groups: tuple[str, ...], levels: int) -> Shell:
         # where other bones pull the skin, the limb ends
         out[name] = near + (far - near) * blend + 3 * (share[name] - 1)
     operator = made.operator
+    assert operator.shape is not None
     mean = neighbour_mean(made.faces, operator.shape[0])
     scalar = {name: (operator @ values).astype(np.float32) for name, values in out.items()}
     parts = {name: (operator @ share[name]).astype(np.float32) for name in ("head", "trunk")}
@@ -259,35 +285,50 @@ def fit(wearer: Wearer, groups: tuple[str, ...] = ("tights",), smooth: int = 1) 
 def sheet(
     fitted: Fitted,
     height: Floats,
-    kept: Cut,
+    keep: Sequence[Floats],
     *,
     surface: Surface,
-    labels: int | NDArray[np.uint8],
+    labels: int | Callable[[Floats], NDArray[np.uint8]],
     thickness: float = 0.003,
     name: str = "",
-) -> Part:
-    """Make the kept part of a layer, with a hem around its borders.
+) -> Part | None:
+    """Make the part of a layer where all of ``keep`` are positive, with a hem around its borders.
 
     Args:
         fitted: the shell on a person.
         height: (n,) metres above the shell's base.
-        kept: what of the shell remains.
+        keep: (n,) each; cut one after the other, so that corners between them are sharp.
         surface: of the part.
-        labels: class of all faces, or (F,) of those kept.
+        labels: class of all faces, or what gives it for (F, 3) canonical middles of faces.
         thickness: of the hem, metres; 0 for none.
         name: of the part.
+
+    Returns:
+        The part, or ``None`` if nothing is kept.
     """
     vertices, normals = fitted.posed(height)
+    places = np.concatenate([vertices, normals, fitted.shell.canonical], axis=1)
+    faces, fields = fitted.shell.piece.faces, np.stack([*keep], axis=1).astype(np.float32)
+    for k in range(fields.shape[1]):
+        if (fields[:, k] > 0).all():
+            continue
+        kept = cut(faces, fields[:, k])
+        faces, places, fields = kept.faces, kept.apply(places), kept.apply(fields)
+    if not len(faces):
+        return None
+    canonical = places[:, 6:]
+    classes = labels if isinstance(labels, int) else labels(canonical[faces].mean(axis=1))
+    length = np.linalg.norm(places[:, 3:6], axis=1, keepdims=True)
     part = Part(
-        vertices=kept.apply(vertices),
-        faces=kept.faces,
-        normals=kept.directions(normals),
-        canonical=kept.apply(fitted.shell.canonical),
-        labels=np.broadcast_to(np.asarray(labels, np.uint8), (len(kept.faces),)),
+        vertices=places[:, :3],
+        faces=faces,
+        normals=(places[:, 3:6] / np.where(length > 0, length, 1)).astype(np.float32),
+        canonical=canonical,
+        labels=np.broadcast_to(np.asarray(classes, np.uint8), (len(faces),)),
         surface=surface,
         name=name,
     )
-    return hemmed(part, thickness) if thickness > 0 and len(kept.faces) else part
+    return hemmed(part, thickness) if thickness > 0 else part
 
 
 def hemmed(part: Part, thickness: float) -> Part:

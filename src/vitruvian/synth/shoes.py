@@ -4,16 +4,15 @@
 Soles are flat below; the person is lifted by their thickness. Labels are Left_Shoe and Right_Shoe.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from vitruvian.errors import unknown_name
-from vitruvian.synth.cut import cut
 from vitruvian.synth.fabrics import Fabric
 from vitruvian.synth.mesh import vertex_normals
 from vitruvian.synth.shells import UPPER_LEG, Fitted, Part, Shell, label, labels_by_side, sheet
@@ -44,7 +43,7 @@ class Shoes:
 
     kind: str
     upper: Fabric
-    sole: Fabric = field(default_factory=lambda: Fabric(stuff="rubber", colours=((0.8,) * 3,)))
+    sole: Fabric = field(default_factory=lambda: Fabric(stuff="rubber", colours=((0.8, 0.8, 0.8),)))
     laces: Fabric = field(default_factory=Fabric)
 
     def __post_init__(self) -> None:
@@ -52,35 +51,42 @@ class Shoes:
             raise unknown_name("shoe", self.kind, KINDS)
 
 
-def reach(shoes: Shoes, shell: Shell) -> Floats:
-    """Return how many metres places of a shell lie inside of the uppers."""
+def reach(shoes: Shoes, shell: Shell) -> list[Floats]:
+    """Return how many metres places of a shell lie inside the borders of the uppers."""
     shaft = KINDS[shoes.kind][0]
-    x, y, z = shell.canonical.T
+    _, y, z = shell.canonical.T
     foot = (shell.leg - 1.5) * UPPER_LEG
     if shaft is not None:
         # the front is a little higher than the back
-        return (shell.leg - shaft) * UPPER_LEG + 0.15 * np.clip(z - 0.02, -0.05, 0.05)
+        return [(shell.leg - shaft) * UPPER_LEG + 0.15 * np.clip(z - 0.02, -0.05, 0.05)]
     if shoes.kind == "pumps":  # open over the instep
         line = 0.052 - 0.1 * np.clip(z + 0.02, 0, 0.05) + 1.1 * np.clip(z - 0.135, 0, 0.06)
-        return np.minimum(line - y, foot)
-    if shoes.kind == "sandals":
-        across = np.maximum(0.014 - np.abs(z - 0.15), 0.011 - np.abs(z - 0.075 + 0.3 * (y - 0.05)))
-        across = np.minimum(across, 0.09 - y)
-        ankle = 0.009 - np.abs(y - 0.085 - 0.15 * z)
-        return np.minimum(np.maximum(across, ankle), np.minimum(foot, y - 0.004))
+        return [line - y, foot]
     line = 0.088 + 0.35 * np.clip(z - 0.005, -0.05, 0.055)
-    return np.minimum(line - y, foot)
+    return [line - y, foot]
 
 
-def covered(shoes: Shoes, shell: Shell) -> Floats:
+def _straps(shell: Shell) -> list[list[Floats]]:
+    """Return the reaches of a sandal's three straps."""
+    _, y, z = shell.canonical.T
+    foot = (shell.leg - 1.5) * UPPER_LEG
+    slanted, level = z - 0.075 + 0.3 * (y - 0.05), y - 0.085 - 0.15 * z
+    return [
+        [foot, y - 0.004, 0.164 - z, z - 0.136],
+        [foot, y - 0.004, 0.09 - y, 0.011 - slanted, slanted + 0.011],
+        [foot, 0.009 - level, level + 0.009],
+    ]
+
+
+def covered(shoes: Shoes, shell: Shell) -> list[Floats]:
     """Return how many metres places are hidden inside shoes: nothing through straps."""
     if shoes.kind == "sandals":
-        return np.full(len(shell.leg), -1.0)
+        return [np.full(len(shell.leg), -1.0)]
     return reach(shoes, shell)
 
 
-def wear(fitted: Fitted, shoes: Shoes) -> list[Part]:
-    """Put on a pair of shoes."""
+def wear(fitted: Fitted, shoes: Shoes, hem: float | None = None) -> list[Part]:
+    """Put on a pair of shoes; shafts end inside of trousers that reach down to ``hem``."""
     shell = fitted.shell
     shaft, front, back = KINDS[shoes.kind]
     y, z = shell.canonical[:, 1], shell.canonical[:, 2]
@@ -92,22 +98,27 @@ def wear(fitted: Fitted, shoes: Shoes) -> list[Part]:
         height = np.full(len(y), 0.004)
     if shaft is not None:
         height = height + 0.006 * np.clip((1.95 - shell.leg) / 0.3, 0, 1)
-    height = np.maximum(height, fitted.worn * np.clip((1.99 - shell.leg) / 0.05, 0, 1) + 0.003)
+    worn = fitted.worn if hem is None else np.minimum(fitted.worn, 0.004)
+    height = np.maximum(height, worn * np.clip((1.99 - shell.leg) / 0.05, 0, 1) + 0.003)
     height = shell.smoothed(height.astype(np.float32), 3)
-    kept = cut(shell.piece.faces, reach(shoes, shell))
-    x = shell.canonical[shell.piece.faces, 0].mean(axis=1)[kept.source]
-    parts = [
+    borders = _straps(shell) if shoes.kind == "sandals" else [reach(shoes, shell)]
+    if hem is not None:
+        borders[0].append((shell.leg - hem + 0.06) * UPPER_LEG)
+    surface = shoes.upper.surface()
+    uppers = [
         sheet(
             fitted,
             height,
-            kept,
-            surface=shoes.upper.surface(),
-            labels=labels_by_side("Shoe", x),
+            keep,
+            surface=surface,
+            labels=labels_by_side("Shoe"),
             thickness=0.004,
             name=shoes.kind,
-        )  # fmt: skip
+        )
+        for keep in borders
     ]
-    places = fitted.base + fitted.normals * height[:, None]
+    parts = [replace(part, soft=False) for part in uppers if part is not None]
+    places = (fitted.base + fitted.normals * height[:, None]).astype(np.float32)
     for side, mine in (("Left", shell.canonical[:, 0] > 0), ("Right", shell.canonical[:, 0] <= 0)):
         own = np.flatnonzero(mine & (shell.leg > 1.9))
         parts.append(_sole(fitted, shoes, places, own, side, front, back))
@@ -195,7 +206,7 @@ def _bound(
 ) -> Part:
     """Pose something that is stuck to a foot: it moves with the nearest places of the shell."""
     base = fitted.base[own]
-    _, near = cKDTree(base).query(vertices, k=6)
+    _, near = KDTree(base).query(vertices, k=6)
     pick = sparse.csr_array(
         (
             np.full(near.size, 1 / 6, np.float32),
@@ -234,7 +245,7 @@ def _laces(
         tilt = 0.004 * np.linspace(-1, 1, 7)
         flat = np.stack([x, z + tilt], axis=1)
         # the height of the upper there: its highest places nearby
-        order = cKDTree(top[:, [0, 2]])
+        order = KDTree(top[:, [0, 2]])
         distance, near = order.query(flat, k=4)
         weight = 1 / (distance + 1e-3)
         y = (top[near, 1] * weight).sum(axis=1) / weight.sum(axis=1) + 0.003

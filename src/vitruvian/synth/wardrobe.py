@@ -7,6 +7,7 @@ import numpy as np
 
 from vitruvian.synth.fabrics import Fabric, random_colour, random_fabric
 from vitruvian.synth.garments import Garment
+from vitruvian.synth.patterns import as_colour
 from vitruvian.synth.shoes import Shoes
 
 
@@ -30,7 +31,7 @@ def sample_outfit(
                 loose=float(rng.uniform(0.1, 0.9)),
                 low=float(rng.choice([rng.uniform(0.55, 1.1), rng.uniform(1.2, 1.8)])),
                 high=1.09,
-            )  # fmt: skip
+            )
         )
     if dressed or skirted:
         tights = rng.random() < 0.3
@@ -42,7 +43,7 @@ def sample_outfit(
                 high=1.07,
                 loose=0.0,
                 fabric=Fabric(colours=(colour,)),
-            )  # fmt: skip
+            )
         )
         bottom = 2.1 if tights else 0.33
     else:
@@ -108,7 +109,7 @@ def _bottom(rng: np.random.Generator, waist: float) -> Garment:
         blue = rng.uniform(0.15, 1)
         dark, pale = np.array([0.01, 0.016, 0.04]), np.array([0.16, 0.24, 0.38])
         first = dark + (pale - dark) * blue * rng.uniform(0.4, 1)
-        colours = (tuple(float(c) for c in first), tuple(float(c) for c in first * 1.7 + 0.01))
+        colours = (as_colour(first), as_colour(first * 1.7 + 0.01))
         fabric = Fabric(
             stuff="denim", pattern="threads", colours=colours, seed=int(rng.integers(1 << 20))
         )
