@@ -10,6 +10,7 @@ Garments on one person are worked on from the skin outwards.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -447,7 +448,7 @@ def _skirt(wearer: Wearer, garment: Garment, below: Obstacles) -> Part:
     height += 0.05 * garment.loose * fall
     if garment.kind in TOPS:
         height += 0.01
-        low, high = garment.low, _LOWEST + 0.1
+        low, high = garment.low, _LOWEST + 0.13
     else:
         low = float(np.interp(garment.low, [0, 1, 2], [0.977, 0.532, 0.081]))
         high = garment.high if garment.kind == "skirt" else top

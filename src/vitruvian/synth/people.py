@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitruvian.errors import InputError
-from vitruvian.synth import garments, shoes
+from vitruvian.synth import accessories, garments, shoes
 from vitruvian.synth.body import Bodies, Phenotype, load_body, shape_bodies
 from vitruvian.synth.complexion import (
     Complexion,
@@ -42,7 +42,7 @@ from vitruvian.synth.shells import Part, Wearer, shell
 from vitruvian.synth.shoes import Shoes
 from vitruvian.synth.subdivide import Piece, piece
 from vitruvian.synth.surfaces import Solid, Surface
-from vitruvian.synth.wardrobe import sample_outfit
+from vitruvian.synth.wardrobe import sample_accessories, sample_outfit
 from vitruvian.vocabulary import Vocabulary
 
 Ages = Literal["adult", "child", "all"]
@@ -87,6 +87,7 @@ class Person:
 
     def __post_init__(self) -> None:
         kinds = {one.kind for one in self.garments}
+        accessories.check(list(self.accessories))
         above = kinds & {*garments.TOPS, "dress"} - {"jacket"}
         below = kinds & set(garments.BOTTOMS)
         if not above or not below:
@@ -191,7 +192,7 @@ def build_person(person: Person, *, detail: int = 1, pose: Pose | None = None) -
         detail=detail,
         seed=person.seed,
     )
-    parts = _dressed(wearer, person)
+    parts = _dressed(wearer, person, pose.family)
     parts, lift = _grounded(parts, posed)
     shift = np.array([0.0, lift, 0.0])
     keypoints = landmarks(posed.vertices, posed.joints, levels=1) + shift.astype(np.float32)
@@ -218,7 +219,7 @@ def build_person(person: Person, *, detail: int = 1, pose: Pose | None = None) -
     )
 
 
-def _dressed(wearer: Wearer, person: Person) -> list[Part]:
+def _dressed(wearer: Wearer, person: Person, family: str) -> list[Part]:
     """Return skin, head, clothes, shoes and hair in the pose, not yet on the floor."""
     over: list[Reach] = []
     pair = person.shoes
@@ -234,11 +235,20 @@ def _dressed(wearer: Wearer, person: Person) -> list[Part]:
     )
     if pair is not None:
         clothes += shoes.wear(fitted, pair, None if tucked else hem)
-    hidden = [*covers, *((reach, 0.02) for reach in over)]
+    worn = dict(person.accessories)
+    if family == "lie":  # nobody lies on a bag
+        worn = {
+            name: made
+            for name, made in worn.items()
+            if name not in ("backpack", "hat", "shoulder bag")
+        }
+    extras, veiled = accessories.wear(fitted, worn)
+    hidden = [*covers, *((reach, 0.02) for reach in (*over, *veiled))]
     bare = _skin(wearer, person, hidden)
     head = _head(wearer, person)
-    grown = grow(wearer, person.hair, [bare, *clothes])
-    return [bare, *head, *clothes, *grown]
+    hats = [accessories.COVERS[name] for name in worn if name in accessories.COVERS]
+    grown = grow(wearer, person.hair, [bare, *clothes], hat=hats[0] if hats else "")
+    return [bare, *head, *clothes, *extras, *grown]
 
 
 def _skin(wearer: Wearer, person: Person, hidden: list[tuple[Reach, float]]) -> Part:
@@ -424,7 +434,7 @@ def sample_person(
         hair_colour=name,
         garments=outfit,
         shoes=pair,
-        accessories={},
+        accessories=sample_accessories(rng, outfit, feminine=feminine, child=child),
     )
 
 

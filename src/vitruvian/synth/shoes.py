@@ -16,6 +16,7 @@ from vitruvian.errors import unknown_name
 from vitruvian.synth.fabrics import Fabric
 from vitruvian.synth.mesh import vertex_normals
 from vitruvian.synth.shells import UPPER_LEG, Fitted, Part, Shell, label, labels_by_side, sheet
+from vitruvian.synth.solids import merged, tube
 
 Floats = NDArray[np.floating]
 # kind → (height of the shaft in ``leg`` or None for below the ankle, sole at the toes, at the heel)
@@ -252,53 +253,3 @@ def _laces(
         tubes.append(tube(np.stack([flat[:, 0], y, flat[:, 1]], axis=1), 0.0022, sides=5))
     vertices, faces = merged(tubes)
     return _bound(fitted, vertices, faces, own, shoes.laces, side, "laces")
-
-
-def tube(
-    path: Floats, radius: float | Floats, *, sides: int = 6, closed: bool = False
-) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Return vertices and faces of a tube along an (n, 3) path; open tubes have closed ends."""
-    path = np.asarray(path, np.float64)
-    if closed:
-        way = np.roll(path, -1, axis=0) - np.roll(path, 1, axis=0)
-    else:
-        way = np.gradient(path, axis=0)
-    way /= np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-12)
-    # a direction that is never along the path, carried on without twisting
-    side = np.zeros_like(way)
-    start = np.eye(3)[np.abs(way[0]).argmin()]
-    for k, forwards in enumerate(way):
-        start = start - forwards * (start @ forwards)
-        start /= np.linalg.norm(start)
-        side[k] = start
-    other = np.cross(way, side)
-    angle = np.arange(sides) * (2 * np.pi / sides)
-    wide = np.broadcast_to(np.asarray(radius, np.float64), (len(path),))[:, None, None]
-    ring = (
-        np.cos(angle)[None, :, None] * side[:, None] + np.sin(angle)[None, :, None] * other[:, None]
-    )
-    vertices = (path[:, None] + wide * ring).reshape(-1, 3)
-    rows = np.arange(len(path) if closed else len(path) - 1)
-    a = (rows[:, None] * sides + np.arange(sides)).ravel()
-    b = (rows[:, None] * sides + (np.arange(sides) + 1) % sides).ravel()
-    following = (rows + 1) % len(path)
-    c = (following[:, None] * sides + np.arange(sides)).ravel()
-    d = (following[:, None] * sides + (np.arange(sides) + 1) % sides).ravel()
-    faces = [np.stack([a, b, c], axis=1), np.stack([b, d, c], axis=1)]
-    if not closed:
-        fan = np.arange(1, sides - 1)
-        first = np.stack([np.zeros_like(fan), fan + 1, fan], axis=1)
-        end = (len(path) - 1) * sides
-        faces += [first, end + np.stack([np.zeros_like(fan), fan, fan + 1], axis=1)]
-    return vertices.astype(np.float32), np.concatenate(faces).astype(np.int32)
-
-
-def merged(
-    pieces: list[tuple[NDArray[np.float32], NDArray[np.int32]]],
-) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Put several (vertices, faces) into one."""
-    starts = np.cumsum([0, *(len(vertices) for vertices, _ in pieces)])
-    return (
-        np.concatenate([vertices for vertices, _ in pieces]),
-        np.concatenate([f + s for (_, f), s in zip(pieces, starts, strict=False)]).astype(np.int32),
-    )

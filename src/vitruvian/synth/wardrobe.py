@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from vitruvian.synth.fabrics import Fabric, random_colour, random_fabric
-from vitruvian.synth.garments import Garment
+from vitruvian.synth.garments import TOPS, Garment
 from vitruvian.synth.patterns import as_colour
 from vitruvian.synth.shoes import Shoes
 
@@ -162,3 +162,44 @@ def _feet(
         fabric = random_fabric(rng, "cotton", calm=True, plain=0.7)
         socks = Garment(kind="socks", fabric=fabric, low=float(start), loose=0.0)
     return shoes, socks
+
+
+def sample_accessories(
+    rng: np.random.Generator, outfit: tuple[Garment, ...], *, feminine: bool, child: bool
+) -> dict[str, Fabric]:
+    """Draw accessories that the outfit leaves room for: kind → what it is made of."""
+    out: dict[str, Fabric] = {}
+
+    def add(kind: str, chance: float, stuff: str | None = None) -> None:
+        fabric = random_fabric(rng, stuff, calm=True, plain=0.7)
+        if rng.random() < chance:
+            out[kind] = fabric
+
+    sleeve = max((one.sleeve for one in outfit if one.kind in (*TOPS, "dress")), default=0.0)
+    tucked = any(one.tucked for one in outfit) and all(one.kind != "skirt" for one in outfit)
+    jacket = any(one.kind == "jacket" for one in outfit)
+    collar = any(one.neck in ("collar", "turtle") for one in outfit)
+    add("glasses", 0.17 if not child else 0.08)
+    if "glasses" not in out:
+        add("sunglasses", 0.06)
+    hat = rng.random()
+    if hat < 0.17 + 0.05 * feminine:
+        kinds = ["cap", "beanie", "hat", "headscarf"]
+        share = [0.4, 0.28, 0.17, 0.15] if feminine else [0.55, 0.3, 0.15, 0.0]
+        kind = str(rng.choice(kinds, p=share))
+        out[kind] = random_fabric(rng, "knit" if kind == "beanie" else None, calm=True, plain=0.7)
+    if sleeve < 1.6:
+        add("watch", 0.2 if not child else 0.05, "leather" if rng.random() < 0.6 else "rubber")
+        if "watch" not in out:
+            add("bracelet", 0.22 if feminine else 0.06)
+    if not collar and not jacket and "headscarf" not in out:
+        add("necklace", 0.25 if feminine else 0.06)
+        if "necklace" not in out:
+            add("scarf", 0.05, "wool")
+    if tucked:
+        add("belt", 0.5, "leather")
+    if not child and not jacket:
+        add("backpack", 0.05, "cotton")
+        if "backpack" not in out:
+            add("shoulder bag", 0.07 if feminine else 0.03, "leather")
+    return out
