@@ -15,8 +15,10 @@ from vitruvian.synth import noise
 from vitruvian.synth.body import load_body
 from vitruvian.synth.cut import cut
 from vitruvian.synth.fabrics import Fabric
+from vitruvian.synth.forms import Solid, merged, rounded, slab, tube
 from vitruvian.synth.garments import Reach, neckline
 from vitruvian.synth.mesh import vertex_normals
+from vitruvian.synth.scalp import hat_line
 from vitruvian.synth.shells import (
     UPPER_ARM,
     Fitted,
@@ -24,11 +26,10 @@ from vitruvian.synth.shells import (
     Shell,
     Wearer,
     label,
+    sheet,
     shell,
 )
 from vitruvian.synth.shells import fit as fitted_shell
-from vitruvian.synth.shells import sheet
-from vitruvian.synth.solids import Solid, merged, rounded, slab, tube
 from vitruvian.synth.surfaces import Glass, Surface
 from vitruvian.synth.surfaces import Solid as SolidSurface
 
@@ -38,8 +39,6 @@ KINDS = (
     *HATS, "glasses", "sunglasses", "watch", "bracelet", "necklace", "scarf", "belt", "backpack",
     "shoulder bag",
 )  # fmt: skip
-COVERS: Mapping[str, str] = {"cap": "cap", "beanie": "cap", "hat": "cap", "headscarf": "cover"}
-"""What each hat does to hair, in the words of ``hair.grow``."""
 
 
 def check(kinds: Sequence[str]) -> None:
@@ -108,20 +107,6 @@ def _to_canonical(wearer: Wearer, bone: str) -> NDArray[np.float32]:
 # ---------------------------------------------------------------------------------------- hats
 
 
-def _hat_line(kind: str, places: Floats) -> Floats:
-    """Return metres above the lower border of a hat."""
-    x, y, z = np.abs(places[:, 0]), places[:, 1], places[:, 2]
-    front = np.clip((z - 0.03) / 0.12, -1, 1)
-    line = {
-        "cap": 1.752 + 0.020 * front,
-        "hat": 1.750 + 0.018 * front,
-        "beanie": 1.722 + 0.045 * np.clip(front, 0, 1) - 0.02 * np.clip(-front, 0, 1),
-        "headscarf": 1.5 + 0 * front,
-    }[kind]
-    del x
-    return y - line
-
-
 def _face_opening(places: Floats) -> Floats:
     """Return metres outside of the oval that a headscarf leaves free."""
     x, y, z = np.abs(places[:, 0]), places[:, 1], places[:, 2]
@@ -141,8 +126,8 @@ def _hat(fitted: Fitted, kind: str, fabric: Fabric) -> list[Part]:
     rest = own.piece.operator @ wearer.rest
     base = own.smoothed(rest, 40 if kind == "headscarf" else 10)
     normals = vertex_normals(base, own.piece.faces)
-    places = own.canonical
-    above = _hat_line(kind, places)
+    places = own.smoothed(own.canonical, 40 if kind == "headscarf" else 10)
+    above = hat_line(kind, places)
     height = np.full(len(base), 0.013)
     if kind == "cap":
         height += 0.014 * np.clip(above / 0.05, 0, 1)
@@ -315,7 +300,7 @@ def _head_width(wearer: Wearer) -> float:
 
 def _band(fitted: Fitted, name: str, low: float, high: float, surface: Surface) -> Part | None:
     """Make a band around one forearm, the one the wearer's seed chooses."""
-    bare = fitted_shell(fitted.wearer, ("skin",), smooth=0)
+    bare = fitted_shell(fitted.wearer, ("skin",), smooth=0, levels=1)
     sign = 1.0 if fitted.wearer.seed % 3 else -1.0
     own = bare.shell
     side = np.where((own.canonical[:, 0] * sign > 0) & (own.arm > 1), 1.0, -1.0)

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, sparse
+from scipy.spatial import cKDTree
 
 from vitruvian.errors import unknown_name
 from vitruvian.synth import noise
@@ -36,6 +37,7 @@ from vitruvian.synth.shells import (
     labels_by_side,
     neighbour_mean,
     sheet,
+    shell,
 )
 
 Floats = NDArray[np.floating]
@@ -435,9 +437,9 @@ def _front_line(
 
 def _skirt(wearer: Wearer, garment: Garment, below: Obstacles) -> Part:
     """Make what hangs around both legs, from the body's own skirt shell, and lay it over them."""
-    fitted = fit(wearer, ("skirt",), smooth=0)
-    shell = fitted.shell
-    places = shell.canonical
+    fitted = fit(wearer, ("skirt",), smooth=0, levels=1)
+    own = fitted.shell
+    places = own.canonical
     top, bottom = places[:, 1].max(), places[:, 1].min()
     angle = np.arctan2(places[:, 0], places[:, 2] - 0.02)
     pleats = 7 + wearer.seed % 9
@@ -452,22 +454,40 @@ def _skirt(wearer: Wearer, garment: Garment, below: Obstacles) -> Part:
     else:
         low = float(np.interp(garment.low, [0, 1, 2], [0.977, 0.532, 0.081]))
         high = garment.high if garment.kind == "skirt" else top
-    keep = np.minimum(places[:, 1] - max(low, bottom + 0.01), high - places[:, 1])
-    kept = cut(shell.piece.faces, keep)
-    rest = kept.apply(fitted.base + fitted.normals * height[:, None])
-    vertices = _around_legs(wearer, kept.apply(fitted.posed(height)[0]), rest, kept.faces)
+    keep = [places[:, 1] - max(low, bottom + 0.01), high - places[:, 1]]
+    if garment.open:
+        keep.append(_opening(places))
+    rest = fitted.base + fitted.normals * height[:, None]
+    everything = np.concatenate([wearer.skinned(_skirt_weights(), rest), rest, places], axis=1)
+    faces, fields = own.piece.faces, np.stack(keep, axis=1)
+    for k in range(len(keep)):
+        kept = cut(faces, fields[:, k])
+        faces, everything, fields = kept.faces, kept.apply(everything), kept.apply(fields)
+    vertices = _around_legs(wearer, everything[:, :3], everything[:, 3:6], faces)
     vertices = below.outside(vertices, 0.005, reach=0.05).astype(np.float32)
     name = "Lower_Clothing" if garment.kind == "skirt" else "Upper_Clothing"
     part = Part(
         vertices=vertices,
-        faces=kept.faces,
-        normals=vertex_normals(vertices, kept.faces),
-        canonical=kept.apply(places),
-        labels=np.full(len(kept.faces), label(name), np.uint8),
+        faces=faces,
+        normals=vertex_normals(vertices, faces),
+        canonical=everything[:, 6:],
+        labels=np.full(len(faces), label(name), np.uint8),
         surface=garment.fabric.surface(),
         name=garment.kind,
     )
     return hemmed(part, 0.004)
+
+
+@cache
+def _skirt_weights() -> sparse.csr_array:
+    """Return the skirt's skin weights; around the hips, those of the trunk's own shell."""
+    skirt, trunk = shell(("skirt",), 1), shell(("tights",), 1)
+    high = skirt.canonical[:, 1]
+    near = cKDTree(trunk.canonical).query(skirt.canonical)[1]
+    own = np.clip((0.99 - high) / 0.09, 0, 1)
+    mixed = sparse.diags_array(1 - own) @ trunk.piece.weights[near]
+    mixed = mixed + sparse.diags_array(own) @ skirt.piece.weights
+    return sparse.csr_array(mixed, dtype=np.float32)
 
 
 def _around_legs(

@@ -17,7 +17,7 @@ from vitruvian.errors import unknown_name
 from vitruvian.synth import noise
 from vitruvian.synth.cut import cut
 from vitruvian.synth.mesh import vertex_normals
-from vitruvian.synth.scalp import beard, ears, scalp
+from vitruvian.synth.scalp import beard, ears, hat_line, scalp
 from vitruvian.synth.shells import Obstacles, Part, Wearer, label, shell
 from vitruvian.synth.surfaces import Hair
 
@@ -172,12 +172,12 @@ def grow(wearer: Wearer, chosen: HairChoice, others: list[Part], *, hat: str = "
         wearer: who.
         chosen: their hair.
         others: skin and clothes, which hair lies on.
-        hat: "" for none; "cap" flattens hair, "cover" leaves only the beard.
+        hat: the hat they wear, "" for none: it flattens hair, a headscarf leaves only the beard.
     """
     place = _field(wearer, others)
     rng = np.random.default_rng([wearer.seed, 71])
     parts: list[Part] = []
-    if chosen.style != "bald" and hat != "cover":
+    if chosen.style != "bald" and hat != "headscarf":
         style = STYLES[chosen.style]
         volume = style.volume * chosen.volume
         if hat:
@@ -186,7 +186,7 @@ def grow(wearer: Wearer, chosen: HairChoice, others: list[Part], *, hat: str = "
             if style.stiff > 0.9:
                 style = replace(style, length=min(style.length, 0.012))
         style = replace(style, length=style.length * chosen.length, volume=volume)
-        parts += _head_hair(wearer, place, chosen, style, rng, bool(hat))
+        parts += _head_hair(wearer, place, chosen, style, rng, hat)
     if chosen.beard not in ("", "shadow"):
         parts.append(_beard(wearer, place, chosen, rng))
     return parts
@@ -261,11 +261,15 @@ def _head_hair(
     chosen: HairChoice,
     style: Style,
     rng: np.random.Generator,
-    hat: bool,
+    hat: str,
 ) -> list[Part]:
-    ragged = noise.smooth(np.ascontiguousarray(place.canonical.T, np.float32), 60, seed=wearer.seed)
+    ragged = noise.smooth(
+        np.ascontiguousarray(place.canonical.T, np.float32), 110, seed=wearer.seed
+    )
     inside = scalp(place.canonical, receding=chosen.receding, bald=chosen.balding)
-    inside = inside + 0.008 * (ragged - 0.5)
+    inside = inside + 0.006 * (ragged - 0.5)
+    if hat:  # what grows farther up is pressed flat under it
+        inside = np.minimum(inside, 0.03 - hat_line(hat, place.canonical))
     if not (inside > 0).any():
         return []
     detail = wearer.detail
@@ -284,7 +288,7 @@ def _head_hair(
     width = _WIDTHS[detail] * wide * (1.3 if style.clumps > 100 else 1.0)
     parts = [_ribbons(place, strands, roots.canonical, width, surface, "hair", rng)]
     under = replace(surface, colour=_darker(chosen.colour, 0.6), gloss=0.3)
-    parts.append(_cap(place, inside, style, under, hat))
+    parts.append(_cap(place, inside, style, under, bool(hat)))
     return parts
 
 

@@ -246,7 +246,7 @@ def _dressed(wearer: Wearer, person: Person, family: str) -> list[Part]:
     hidden = [*covers, *((reach, 0.02) for reach in (*over, *veiled))]
     bare = _skin(wearer, person, hidden)
     head = _head(wearer, person)
-    hats = [accessories.COVERS[name] for name in worn if name in accessories.COVERS]
+    hats = [name for name in worn if name in accessories.HATS]
     grown = grow(wearer, person.hair, [bare, *clothes], hat=hats[0] if hats else "")
     return [bare, *head, *clothes, *extras, *grown]
 

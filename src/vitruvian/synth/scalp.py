@@ -17,8 +17,6 @@ from vitruvian.synth.subdivide import Piece
 
 Floats = NDArray[np.floating]
 EYES = 1.722
-CENTRE = np.array([0.0, 1.745, 0.035])
-"""About the middle of the skull."""
 
 
 def scalp(places: Floats, *, receding: float = 0.0, bald: float = 0.0) -> Floats:
@@ -46,6 +44,19 @@ def scalp(places: Floats, *, receding: float = 0.0, bald: float = 0.0) -> Floats
         top = EYES + 0.095 - 0.09 * bald - 0.15 * np.clip(z - 0.03, 0, 0.2)
         inside = np.minimum(inside, top - y)
     return inside
+
+
+def hat_line(kind: str, places: Floats) -> Floats:
+    """Return (n,) metres above the lower border of a hat."""
+    y, z = places[:, 1], places[:, 2]
+    front = np.clip((z - 0.03) / 0.12, -1, 1)
+    line = {
+        "cap": 1.754 + 0.022 * front,
+        "hat": 1.758 + 0.020 * front,
+        "beanie": 1.722 + 0.045 * np.clip(front, 0, 1) - 0.02 * np.clip(-front, 0, 1),
+        "headscarf": np.full(len(y), 1.5),
+    }[kind]
+    return y - line
 
 
 def beard(places: Floats, kind: str) -> Floats:

@@ -263,11 +263,18 @@ def _shares() -> dict[str, NDArray[np.float64]]:
     return out
 
 
-def fit(wearer: Wearer, groups: tuple[str, ...] = ("tights",), smooth: int = 1) -> Fitted:
-    """Put a shell on a person; level of detail as the wearer's."""
-    own = shell(groups, max(wearer.detail, 1))
+def fit(
+    wearer: Wearer,
+    groups: tuple[str, ...] = ("tights",),
+    *,
+    smooth: int = 1,
+    levels: int | None = None,
+) -> Fitted:
+    """Put a shell on a person; how finely follows from the wearer's detail, unless given."""
+    levels = max(wearer.detail, 1) if levels is None else levels
+    own = shell(groups, levels)
     rest = own.piece.operator @ wearer.rest
-    times = smooth * 4 ** (max(wearer.detail, 1) - 1)
+    times = smooth * 4 ** (levels - 1)
     base = own.smoothed(rest, times)
     normals = vertex_normals(base, own.piece.faces)
     # smoothing must not pull cloth into the body

@@ -14,9 +14,9 @@ from scipy.spatial import KDTree
 
 from vitruvian.errors import unknown_name
 from vitruvian.synth.fabrics import Fabric
+from vitruvian.synth.forms import merged, tube
 from vitruvian.synth.mesh import vertex_normals
 from vitruvian.synth.shells import UPPER_LEG, Fitted, Part, Shell, label, labels_by_side, sheet
-from vitruvian.synth.solids import merged, tube
 
 Floats = NDArray[np.floating]
 # kind → (height of the shaft in ``leg`` or None for below the ankle, sole at the toes, at the heel)
