@@ -9,7 +9,7 @@ import pytest
 from synth_shapes import look, mannequin
 from vitruvian.errors import ImageError, InputError
 from vitruvian.image import write
-from vitruvian.synth import background, gbuffer, light, patterns, place, places
+from vitruvian.synth import background, gathered, light, patterns, place, places
 from vitruvian.synth.background import Photo
 from vitruvian.synth.clearing import Clearing
 from vitruvian.synth.light import Light
@@ -135,7 +135,7 @@ def test_light_at_a_point_comes_from_the_place():
 
 
 def backdrop_of(what, lamp, shrink=1):
-    geometry = gbuffer.gather(mannequin(rows=12))
+    geometry = gathered.gather(mannequin(rows=12))
     lamps = light.prepare(lamp)
     plain = background.view(what, CAMERA, shrink=shrink)
     return plain, background.shadowed(plain, geometry, lamps, (0.2, 0.3))

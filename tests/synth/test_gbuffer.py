@@ -12,7 +12,8 @@ from vitruvian.camera import Camera, depth_to_position, pixel_grid, position_to_
 from vitruvian.errors import InputError
 from vitruvian.geometry import Crop
 from vitruvian.person import Raster
-from vitruvian.synth.gbuffer import cast, gather, interpolate, places, strands, trace
+from vitruvian.synth.gathered import gather
+from vitruvian.synth.gbuffer import cast, interpolate, places, strands, trace
 from vitruvian.synth.wavefront import TorchIntersector
 
 pytest.importorskip("embreex")

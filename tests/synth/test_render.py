@@ -11,7 +11,7 @@ from vitruvian import vocabulary
 from vitruvian.camera import Camera
 from vitruvian.errors import InputError
 from vitruvian.person import ABSENT, OCCLUDED, VISIBLE, composite
-from vitruvian.synth import antialias, gbuffer, light, place, places, render, surfaces
+from vitruvian.synth import antialias, gathered, gbuffer, light, place, places, render, surfaces
 from vitruvian.synth.background import Photo
 from vitruvian.synth.clearing import Clearing
 from vitruvian.synth.optics import Optics
@@ -267,7 +267,7 @@ def test_shading_and_edges_of_an_unlit_world():
 def test_hair_never_costs_more_than_its_budget():
     uv = np.array([[0, 0], [0.9, 0], [0.9, 1], [0, 1]], np.float32)
     curtain = quad((-5, -5, 0), (10, 0, 0), (0, 10, 0), uv=uv, surface=5)
-    buffer = gbuffer.trace(gbuffer.gather([curtain]), look((0, 0, 2), (0, 0, 0), size=SIZE))
+    buffer = gbuffer.trace(gathered.gather([curtain]), look((0, 0, 2), (0, 0, 0), size=SIZE))
     pixels, rays = antialias.edges(buffer, SURFACES)
     assert len(pixels) == SIZE[0] * SIZE[1]
     assert rays == 4

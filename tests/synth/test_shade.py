@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from synth_shapes import label_of, look, mannequin, quad, sphere
-from vitruvian.synth import gbuffer, irradiance, light, shade, surfaces
+from vitruvian.synth import gathered, gbuffer, irradiance, light, shade, surfaces
 from vitruvian.synth.irradiance import Quality, Received
 from vitruvian.synth.light import Light
 from vitruvian.synth.patterns import Plain
@@ -23,7 +23,7 @@ FEW = Quality(rays=4, tile=4)
 
 
 def lit(meshes, lamp, camera=CAMERA, quality=FEW, *, smooth=True):
-    geometry = gbuffer.gather(meshes)
+    geometry = gathered.gather(meshes)
     buffer = gbuffer.trace(geometry, camera)
     lamps = light.prepare(lamp)
     hits = buffer.hits

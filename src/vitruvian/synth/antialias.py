@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitruvian.synth import irradiance, shade
-from vitruvian.synth.gbuffer import GBuffer, Geometry, Hits, cast
+from vitruvian.synth.gathered import Geometry
+from vitruvian.synth.gbuffer import GBuffer, Hits, cast
 from vitruvian.synth.irradiance import Quality, Received
 from vitruvian.synth.light import Lamps
 from vitruvian.synth.surfaces import Surface

@@ -17,7 +17,7 @@ from vitruvian.errors import InputError
 from vitruvian.geometry import resize_matrix
 from vitruvian.image import read
 from vitruvian.synth import gbuffer, irradiance, light, patterns, place
-from vitruvian.synth.gbuffer import Geometry
+from vitruvian.synth.gathered import Geometry
 from vitruvian.synth.irradiance import Quality
 from vitruvian.synth.light import Lamps, Light
 from vitruvian.synth.place import LitPlace

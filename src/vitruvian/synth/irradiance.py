@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitruvian.synth import light
-from vitruvian.synth.gbuffer import BLOCK, GBuffer, Hits
+from vitruvian.synth.gathered import BLOCK
+from vitruvian.synth.gbuffer import GBuffer, Hits
 from vitruvian.synth.intersect import Intersector
 from vitruvian.synth.light import Lamps
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from vitruvian.camera import Camera
 from vitruvian.synth import light, patterns
-from vitruvian.synth.gbuffer import BLOCK, directions, focal, grid, grouped
+from vitruvian.synth.gathered import BLOCK
+from vitruvian.synth.gbuffer import directions, focal, grid, grouped
 from vitruvian.synth.intersect import Engine, Intersector, Nearest, make_intersector
 from vitruvian.synth.light import Lamps, Light
 from vitruvian.synth.patterns import Colour, Pattern

@@ -18,12 +18,13 @@ from vitruvian import vocabulary
 from vitruvian.camera import Camera
 from vitruvian.errors import InputError
 from vitruvian.person import ABSENT, OCCLUDED, VISIBLE, Annotation, Person, Points, Raster, Sample
-from vitruvian.synth import antialias, gbuffer, irradiance, shade
+from vitruvian.synth import antialias, gathered, gbuffer, irradiance, shade
 from vitruvian.synth import background as backgrounds
 from vitruvian.synth import light as lights
 from vitruvian.synth import optics as films
 from vitruvian.synth.background import Background
-from vitruvian.synth.gbuffer import GBuffer, Geometry
+from vitruvian.synth.gathered import Geometry
+from vitruvian.synth.gbuffer import GBuffer
 from vitruvian.synth.intersect import Engine
 from vitruvian.synth.irradiance import Quality
 from vitruvian.synth.light import Lamps, Light
@@ -122,7 +123,7 @@ def prepare(scene: Scene, *, engine: Engine | None = None, device: str = "cpu") 
     Raises:
         InputError: for faces that name a surface which is not there, or people without a mesh.
     """
-    geometry = gbuffer.gather(scene.meshes, engine=engine, device=device)
+    geometry = gathered.gather(scene.meshes, engine=engine, device=device)
     highest = int(geometry.surfaces.max())
     if highest >= len(scene.surfaces) or int(geometry.surfaces.min()) < 0:
         raise InputError(
@@ -220,8 +221,9 @@ def _metered(
 ) -> float:
     """Return what radiance is multiplied with.
 
-    Half way between a meter that makes every face grey and one that measures only the light on it:
-    dark skin stays darker than light skin, as in photographs. A background that is a finished
+    Between a meter that makes every face grey (0.3 of it) and one that measures only the light on
+    it: dark skin stays darker than light skin, as in photographs. A bright background pulls it
+    down, as in cameras. A background that is a finished
     picture (``displayed``) has been exposed already: people are adapted to it only half way.
     """
     hits = buffer.hits
@@ -235,10 +237,10 @@ def _metered(
     sent = float(np.median(_LUMINANCE @ shaded.radiance[:, chosen]))
     base = float(np.median(_LUMINANCE @ shaded.albedo[:, chosen]))
     incident = sent / max(base, 0.02)
-    exposure = float(np.sqrt(0.22 / max(sent, 1e-4) * 0.85 / max(incident, 1e-4)))
+    exposure = (0.22 / max(sent, 1e-4)) ** 0.3 * (0.85 / max(incident, 1e-4)) ** 0.7
     if displayed:
         return float(np.clip(np.sqrt(exposure), 0.6, 1.7))
-    return exposure * min(1.0, (1.0 / max(exposure * around, 1e-4)) ** 0.5)
+    return exposure * min(1.0, (0.5 / max(exposure * around, 1e-4)) ** 0.5)
 
 
 def _face_label() -> int:

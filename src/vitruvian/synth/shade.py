@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from vitruvian.camera import Camera
 from vitruvian.synth import gbuffer, light, surfaces
-from vitruvian.synth.gbuffer import BLOCK, Geometry, Hits
+from vitruvian.synth.gathered import BLOCK, Geometry
+from vitruvian.synth.gbuffer import Hits
 from vitruvian.synth.irradiance import Received
 from vitruvian.synth.light import Lamps
 from vitruvian.synth.surfaces import Glass, Hair, Material, Surface

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rays by plain torch: the same answers as Embree, on any device, some forty times slower on a CPU.
+"""Rays by plain torch: the same answers as Embree's on any device, far slower on CPUs.
 
 For GPUs, for platforms without Embree's package, and in float64 as the judge of the other engine.
 """
