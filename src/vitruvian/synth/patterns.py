@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vitruvian.errors import InputError
 from vitruvian.synth import noise
@@ -357,3 +357,9 @@ def _bricks(pattern: Bricks, u: Floats, v: Floats, footprint: float | Floats) ->
     result = _mixed(pattern.colours[:2], shade)
     result += (_column(pattern.colours[2]) - result) * joint
     return result
+
+
+def as_colour(values: ArrayLike) -> Colour:
+    """Return three numbers as a colour."""
+    red, green, blue = (float(part) for part in np.asarray(values, np.float64))
+    return red, green, blue
