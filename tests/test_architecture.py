@@ -95,6 +95,10 @@ EXTRAS = {
 DISTRIBUTIONS = {"cv2": "opencv-python-headless", "PIL": "pillow"}
 
 
+# Files still to be split; the numbers only shrink.
+LONG = {"accessories.py": 560, "garments.py": 540, "hair.py": 700, "people.py": 560}
+
+
 def python_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*.py") if "__pycache__" not in path.parts)
 
