@@ -28,6 +28,8 @@ _EXTRAS = {
     "detect": (("transformers",), "finding people"),
     "exr": (("OpenEXR",), "depth and normals as EXR"),
     "synth": (("scipy", "trimesh"), "rendering people"),
+    "cluster": (("ray",), "spreading work over a cluster"),
+    "track": (("tensorboard", "wandb"), "curves in TensorBoard or Weights & Biases"),
 }
 _OPENCV = (
     "opencv-python",
