@@ -124,14 +124,31 @@ def light_of(background: Background, camera: Camera, point: Floats) -> Light:
     return _guessed(background, camera)
 
 
-def view(background: Background, camera: Camera, *, shrink: int = 1) -> Backdrop:
-    """Return what a camera sees of a background, ``shrink`` times smaller if it will be blurred."""
+def view(
+    background: Background,
+    camera: Camera,
+    *,
+    shrink: int = 1,
+    covered: NDArray[np.bool_] | None = None,
+) -> Backdrop:
+    """Return what a camera sees of a background.
+
+    Args:
+        background: what is behind.
+        camera: who looks.
+        shrink: how many times smaller to look, if the result will be blurred.
+        covered: (H, W) pixels whose radiance nobody will see; it may be 0 there.
+    """
+    wanted = None if covered is None else ~covered.ravel()
     if shrink > 1:
         size = (-(-camera.size[0] // shrink), -(-camera.size[1] // shrink))
+        if covered is not None:
+            share = cv2.resize(covered.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
+            wanted = np.asarray(share).ravel() < 1
         camera = camera.cropped(resize_matrix(camera.size, size), size)
     count = camera.size[0] * camera.size[1]
     if isinstance(background, LitPlace):
-        seen = place.see_pixels(background, camera)
+        seen = place.see_pixels(background, camera, wanted)
         normal = background.normals.take(seen.face, axis=0).T  # of the sky any: it has no floor
         return Backdrop(
             camera=camera,
@@ -207,7 +224,7 @@ def shadowed(
     share = direct / (direct + ambient)
     kept = np.ones(height * width, np.float32)
     if len(pixel):
-        step = int(np.clip(np.sqrt(len(pixel) / 6000), 1, 16))
+        step = int(np.clip(np.sqrt(len(pixel) / 4000), 1, 16))
         kept -= (1 - share) * (1 - _openness(geometry, lamps, camera, backdrop, pixel, position,
                                              step, jitter))  # fmt: skip
     if lamps.sun_colour.any() and lamps.sun[1] > 0.02:

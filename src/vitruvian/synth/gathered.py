@@ -23,7 +23,8 @@ class Geometry:
         centre: (3,) float64 world position that all other positions are relative to, so that
             float32 is exact enough wherever people stand.
         vertices: (V, 3) float32 relative positions.
-        attributes: (V, 8) float32 normal, canonical position, texture coordinates.
+        normals: (V, 3) float32.
+        attributes: (V, 5) float32 canonical position and texture coordinates.
         faces: (F, 3) int32.
         planes: (F, 4) float64 unit normal n and offset d of each face: n · x = d.
         labels: (F,) uint8 "parts29".
@@ -36,6 +37,7 @@ class Geometry:
 
     centre: NDArray[np.float64]
     vertices: NDArray[np.float32]
+    normals: NDArray[np.float32]
     attributes: NDArray[np.float32]
     faces: NDArray[np.int32]
     planes: NDArray[np.float64]
@@ -70,16 +72,17 @@ def gather(
     faces = np.concatenate(
         [mesh.faces + np.int32(start) for mesh, start in zip(meshes, starts, strict=True)]
     )
-    attributes = np.zeros((len(vertices), 8), np.float32)
+    attributes = np.zeros((len(vertices), 5), np.float32)
     for mesh, start in zip(meshes, starts, strict=True):
         rows = attributes[start : start + len(mesh.vertices)]
-        rows[:, :3], rows[:, 3:6] = mesh.normals, mesh.canonical
+        rows[:, :3] = mesh.canonical
         if mesh.uv is not None:
-            rows[:, 6:] = mesh.uv
+            rows[:, 3:] = mesh.uv
     surfaces = np.concatenate([mesh.surfaces for mesh in meshes])
     return Geometry(
         centre=centre,
         vertices=vertices,
+        normals=np.concatenate([mesh.normals for mesh in meshes]).astype(np.float32, copy=False),
         attributes=attributes,
         faces=faces,
         planes=_planes(vertices, faces),
@@ -129,7 +132,7 @@ def _uv_scale(
         which = np.flatnonzero(surfaces == surface)
         some = faces[which[:: max(len(which) // 500, 1)]].T
         corners = [vertices[row].T for row in some]
-        uv = [attributes[row, 6:8].T for row in some]
+        uv = [attributes[row, 3:5].T for row in some]
         area = np.linalg.norm(cross(corners[1] - corners[0], corners[2] - corners[0]), axis=0)
         e1, e2 = uv[1] - uv[0], uv[2] - uv[0]
         flat = np.abs(e1[0] * e2[1] - e1[1] * e2[0])

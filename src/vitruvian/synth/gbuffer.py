@@ -147,31 +147,34 @@ def beyond(geometry: Geometry, hits: Hits, which: NDArray[np.integer]) -> Hits:
 
 
 def interpolate(
-    geometry: Geometry, hits: Hits, part: slice | NDArray[np.integer], first: int, last: int
+    geometry: Geometry,
+    hits: Hits,
+    part: slice | NDArray[np.integer],
+    values: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """Return (last - first, n) vertex attributes ``first`` … ``last`` at some of the hits."""
-    corners = geometry.faces[hits.face[part]]
-    rows = geometry.attributes[:, first:last]
+    """Return (C, n) values of vertices (V, C), interpolated at some of the hits."""
+    corners = geometry.faces.take(hits.face[part], axis=0).T
     weights = hits.weights[:, part]
-    total = np.ascontiguousarray(rows[corners[:, 0]].T) * weights[0]
+    total = values.take(corners[0], axis=0).T * weights[0]
     for corner in (1, 2):
-        total += rows[corners[:, corner]].T * weights[corner]
-    return total
+        total += values.take(corners[corner], axis=0).T * weights[corner]
+    return np.ascontiguousarray(total)
 
 
 def places(
     geometry: Geometry, hits: Hits, part: NDArray[np.integer], surface: int, camera: Camera
 ) -> Places:
     """Return what a surface's appearance depends on, at some hits of that surface."""
-    corners = [geometry.attributes.take(row, axis=0) for row in geometry.faces[hits.face[part]].T]
+    index = geometry.faces.take(hits.face[part], axis=0).T
+    corners = [np.ascontiguousarray(geometry.attributes.take(row, axis=0).T) for row in index]
     weights = hits.weights[:, part]
-    total = np.zeros((5, len(part)), np.float32)
-    for corner, weight in zip(corners, weights, strict=True):
-        total += corner[:, 3:8].T * weight
-    rest = [corner[:, 3:6].T for corner in corners]
+    total = corners[0] * weights[0]
+    total += corners[1] * weights[1]
+    total += corners[2] * weights[2]
+    rest = [corner[:3] for corner in corners]
     facing = cross(rest[1] - rest[0], rest[2] - rest[0])
     facing /= np.maximum(np.sqrt((facing * facing).sum(axis=0)), np.float32(1e-20))
-    footprint = float(np.median(hits.depth[part])) / focal(camera)
+    footprint = float(hits.depth[part].mean()) / focal(camera)
     return Places(
         canonical=total[:3],
         facing=facing,
@@ -186,7 +189,7 @@ def strands(geometry: Geometry, hits: Hits, part: NDArray[np.integer]) -> NDArra
     index = geometry.faces[hits.face[part]].T
     vertices = [geometry.vertices.take(row, axis=0).T for row in index]
     edge1, edge2 = vertices[1] - vertices[0], vertices[2] - vertices[0]
-    u, v = (np.stack([geometry.attributes[row, axis] for row in index]) for axis in (6, 7))
+    u, v = (np.stack([geometry.attributes[row, axis] for row in index]) for axis in (3, 4))
     # gradient of the position along v at constant u, up to its length
     along = edge2 * (u[1] - u[0]) - edge1 * (u[2] - u[0])
     sign = (u[1] - u[0]) * (v[2] - v[0]) - (u[2] - u[0]) * (v[1] - v[0])
@@ -260,7 +263,7 @@ def _fill(
     plane = np.stack([nx, ny, nz]).astype(np.float32)
     plane *= np.where(toward > 0, np.float32(-1), np.float32(1))
     hits.plane[:, part] = plane
-    hits.normal[:, part] = _facing(interpolate(geometry, hits, part, 0, 3), plane, view)
+    hits.normal[:, part] = _facing(interpolate(geometry, hits, part, geometry.normals), plane, view)
     hits.label[part] = geometry.labels[face]
     hits.surface[part] = geometry.surfaces[face]
     hits.instance[part] = geometry.instances[face]

@@ -18,7 +18,7 @@ from vitruvian.synth.gathered import BLOCK
 from vitruvian.synth.gbuffer import directions, focal, grid, grouped
 from vitruvian.synth.intersect import Engine, Intersector, Nearest, make_intersector
 from vitruvian.synth.light import Lamps, Light
-from vitruvian.synth.patterns import Colour, Pattern
+from vitruvian.synth.patterns import Colour, Pattern, Plain
 
 Floats = NDArray[np.floating]
 
@@ -71,6 +71,8 @@ class LitPlace:
         lengths: (Q, 2) lengths of their edges.
         normals: (F, 3) float32 unit normals of all triangles.
         triangle_finish: (F,) finish of all triangles.
+        colours: (3, K) mean colour of each finish.
+        emission: (3, K) light it sends out itself, over π.
         sides: (Q,) texels along each side of a face's light map.
         firsts: (Q,) index of its first texel.
         maps: (3, T) light that each texel receives over π.
@@ -83,6 +85,8 @@ class LitPlace:
     lengths: NDArray[np.float32]
     normals: NDArray[np.float32]
     triangle_finish: NDArray[np.int32]
+    colours: NDArray[np.float32]
+    emission: NDArray[np.float32]
     sides: NDArray[np.int32]
     firsts: NDArray[np.int32]
     maps: NDArray[np.float32]
@@ -120,6 +124,8 @@ def prepare(place: Place, *, engine: Engine | None = None) -> LitPlace:
         lengths=lengths,
         normals=normals.astype(np.float32),
         triangle_finish=np.concatenate(finish).astype(np.int32),
+        colours=np.stack([_mean_colour(one.pattern) for one in place.finishes], axis=1),
+        emission=np.array([one.emission for one in place.finishes], np.float32).T.copy(),
         sides=sides,
         firsts=(ends - sides * sides).astype(np.int32),
         maps=np.zeros((3, int(ends[-1])), np.float32),
@@ -137,39 +143,65 @@ class Seen:
     face: NDArray[np.int32]
 
 
-def see(lit: LitPlace, origin: Floats, ways: NDArray[np.float32], spread: float) -> Seen:
+def see(
+    lit: LitPlace,
+    origin: Floats,
+    ways: NDArray[np.float32],
+    spread: float,
+    *,
+    wanted: NDArray[np.bool_] | None = None,
+) -> Seen:
     """Return what rays from one point meet.
 
     Args:
         lit: the place.
         origin: (3,) world.
         ways: (3, n) directions of any length.
-        spread: footprint of a ray per unit of distance along it.
+        spread: footprint of a ray per unit of distance along it; 0 for mean colours only.
+        wanted: (n,) which need their radiance; 0 elsewhere. All by default.
     """
     count = ways.shape[1]
-    radiance = np.empty((3, count), np.float32)
+    radiance = np.zeros((3, count), np.float32)
     distance = np.empty(count, np.float32)
     face = np.empty(count, np.int32)
     start = np.asarray(origin, np.float32)
-    for first in range(0, count, 4 * BLOCK):
-        part = slice(first, first + 4 * BLOCK)
+    for first in range(0, count, BLOCK):
+        part = slice(first, first + BLOCK)
         met = lit.intersector.nearest(start, ways[:, part].T)
         face[part], distance[part] = met.face, met.distance
-        radiance[:, part] = _shade(lit, start, ways[:, part], met, spread)
+        shown = np.ones(len(met.face), np.bool_) if wanted is None else wanted[part]
+        lost = np.flatnonzero(shown & (met.face < 0))
+        if len(lost):
+            way = ways[:, first + lost]
+            way /= np.sqrt((way * way).sum(axis=0))
+            radiance[:, first + lost] = light.look_up(lit.place.sky.environment, way)
+        found = np.flatnonzero(shown & (met.face >= 0))
+        if len(found):
+            way = ways[:, first + found]
+            radiance[:, first + found] = _shade(lit, start, way, _some(met, found), spread)
     return Seen(radiance=radiance, distance=distance, face=face)
 
 
-def see_pixels(lit: LitPlace, camera: Camera) -> Seen:
+def _some(met: Nearest, which: NDArray[np.intp]) -> Nearest:
+    if len(which) == len(met.face):
+        return met
+    return Nearest(
+        face=met.face[which], u=met.u[which], v=met.v[which], distance=met.distance[which]
+    )
+
+
+def see_pixels(lit: LitPlace, camera: Camera, wanted: NDArray[np.bool_] | None = None) -> Seen:
     """Return what a camera sees of a place through all its pixels; the distance is depth."""
     ways = directions(camera, *grid((0, 0, camera.size[1], camera.size[0])))
-    return see(lit, camera.centre, ways.astype(np.float32), 1 / focal(camera))
+    spread = 1 / focal(camera)
+    return see(lit, camera.centre, ways.astype(np.float32), spread, wanted=wanted)
 
 
 def light_at(lit: LitPlace, point: Floats) -> Light:
     """Return the light that arrives at a point of a place (the place seen all around it)."""
     rows, columns = 32, 64
     around = light.map_directions(rows, columns).reshape(-1, 3).T.astype(np.float32)
-    seen = see(lit, point, around, np.pi / rows).radiance.T.reshape(rows, columns, 3)
+    seen = see(lit, point, around, 0.0).radiance.T.reshape(rows, columns, 3)
     sky = lit.place.sky
     if not lit.place.sunlit:
         return light.from_environment(seen)
@@ -182,40 +214,33 @@ def light_at(lit: LitPlace, point: Floats) -> Light:
 def _shade(
     lit: LitPlace,
     origin: NDArray[np.float32],
-    ways: NDArray[np.float32],
+    way: NDArray[np.float32],
     met: Nearest,
     spread: float,
 ) -> NDArray[np.float32]:
-    """Return (3, n) radiance along rays, those that meet nothing included."""
-    radiance = np.empty(ways.shape, np.float32)
-    finishes = np.where(met.face >= 0, lit.triangle_finish.take(met.face), -1)
-    for own, order in grouped(finishes.astype(np.int16)):
-        if own < 0:
-            way = ways[:, order]
-            way /= np.sqrt((way * way).sum(axis=0))
-            radiance[:, order] = light.look_up(lit.place.sky.environment, way)
-            continue
-        finish = lit.place.finishes[own]
-        emission = np.array(finish.emission, np.float32)[:, None]
-        for start in range(0, len(order), BLOCK):
-            part = order[start : start + BLOCK]
-            face, far, way = met.face[part], met.distance[part], ways[:, part]
-            point = way * far
-            point += origin[:, None]
-            plane, received = _flat(lit, face, met.u[part], met.v[part], point)
-            normal = lit.normals.take(face, axis=0).T
-            slant = (normal * way).sum(axis=0)
-            length = np.sqrt((way * way).sum(axis=0))
-            received += _sunshine(lit, point, lit.lamps.sun @ normal, slant, way)
-            # a pixel's footprint is drawn out where a face is seen at a slant
-            drawn = np.sqrt(np.maximum(np.abs(slant) / length, np.float32(0.05)))
-            albedo = patterns.evaluate(
-                finish.pattern, plane, point, far * np.float32(spread) / drawn
-            )
-            received += emission
-            received *= albedo
-            radiance[:, part] = received
-    return radiance
+    """Return (3, n) radiance along rays that all meet something: light for all, then patterns."""
+    point = way * met.distance
+    point += origin[:, None]
+    plane, received = _flat(lit, met.face, met.u, met.v, point)
+    normal = lit.normals.take(met.face, axis=0).T
+    slant = (normal * way).sum(axis=0)
+    received += _sunshine(lit, point, lit.lamps.sun @ normal, slant, way)
+    finish = lit.triangle_finish.take(met.face)
+    received += lit.emission.take(finish, axis=1)
+    albedo = lit.colours.take(finish, axis=1)
+    if spread > 0:
+        # a pixel's footprint is drawn out where a face is seen at a slant
+        drawn = np.abs(slant) / np.sqrt((way * way).sum(axis=0))
+        footprint = met.distance * np.float32(spread)
+        footprint /= np.sqrt(np.maximum(drawn, np.float32(0.05)))
+        for own, order in grouped(finish.astype(np.int16)):
+            pattern = lit.place.finishes[own].pattern
+            if not isinstance(pattern, Plain):
+                albedo[:, order] = patterns.evaluate(
+                    pattern, plane[:, order], point[:, order], footprint[order]
+                )
+    received *= albedo
+    return received
 
 
 def _flat(
@@ -298,8 +323,7 @@ def _gathered(lit: LitPlace) -> NDArray[np.float32]:
     points += place.edges[quads, 1] * t[:, None]
     facing = lit.normals[2 * quads]
     origin = (points + facing * 0.01).astype(np.float32)
-    emission = np.array([finish.emission for finish in place.finishes], np.float32)
-    albedo = np.stack([_mean_colour(finish.pattern) for finish in place.finishes])
+    emission, albedo = lit.emission.T, lit.colours.T
     direct = _from_lamps(lit, origin, facing, emission * albedo)
     rng = np.random.default_rng(7)  # the same directions everywhere: blotches would move with it
     sums = np.zeros((len(origin), 3), np.float32)
@@ -358,6 +382,9 @@ def _from_lamps(
 
 
 def _mean_colour(pattern: Pattern) -> NDArray[np.float32]:
+    """Return (3,) what a pattern looks like from afar."""
+    if isinstance(pattern, Plain):
+        return np.array(pattern.colour, np.float32)
     rng = np.random.default_rng(5)
     points = rng.random((3, 64), dtype=np.float32) * 3
     return patterns.evaluate(pattern, points[:2], points, 0.1).mean(axis=1).astype(np.float32)

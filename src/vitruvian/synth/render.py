@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +31,7 @@ from vitruvian.synth.irradiance import Quality
 from vitruvian.synth.light import Lamps, Light
 from vitruvian.synth.mesh import Mesh
 from vitruvian.synth.optics import Optics
-from vitruvian.synth.surfaces import Surface
+from vitruvian.synth.surfaces import Glass, Hair, Surface
 from vitruvian.vocabulary import Vocabulary
 
 Floats = NDArray[np.floating]
@@ -168,16 +169,13 @@ def render(
     lamps = lights.prepare(light)
     blur = optics.background_blur * camera.size[0]
     shrink = 4 if blur > 10 else 2 if blur > 3 else 1
-    behind = backgrounds.view(background, camera, shrink=shrink)
+    buffer = _before(gbuffer.trace(geometry, camera), background)
+    # where people cover the background, and no blur carries it out from behind them: its kernel
+    # reaches at most 2.3 times its radius, because it works on a smaller picture
+    covered = _covered(buffer, surfaces, int(2.3 * blur) + 3 * shrink)
+    behind = backgrounds.view(background, camera, shrink=shrink, covered=covered)
     behind = backgrounds.shadowed(behind, geometry, lamps, jitter)
     far_radiance, far = backgrounds.enlarged(behind, camera)
-    buffer = gbuffer.trace(geometry, camera)
-    # labels must not depend on how much the background is blurred: ask for its exact depth
-    wall = far[buffer.hits.ray]
-    if shrink > 1:
-        wall = backgrounds.depth_at(background, camera, buffer.hits.ray)
-    seen = np.flatnonzero(buffer.hits.depth < wall + 1e-3)
-    buffer = replace(buffer, hits=antialias.select(buffer.hits, seen))
     received = _received(stage, buffer, lamps, quality, jitter)
     shaded = shade.shade(geometry, surfaces, buffer.hits, received, lamps, camera)
     exposure = _metered(buffer, shaded, far_radiance, displayed=behind.displayed)
@@ -197,6 +195,26 @@ def render(
     people = tuple(_people(stage, buffer, background, shaded.albedo))
     sample = Sample(image=image, people=people, camera=camera, name=name)
     return Rendered(sample=sample, instances=buffer.instances(), buffer=buffer, exposure=exposure)
+
+
+def _covered(buffer: GBuffer, surfaces: Sequence[Surface], reach: int) -> NDArray[np.bool_]:
+    """Return (H, W) pixels more than ``reach`` inside of what hides the background.
+
+    Light comes through glass, and rays beside a pixel's centre pass between strands of hair.
+    """
+    open_ones = [k for k, surface in enumerate(surfaces) if isinstance(surface, Glass | Hair)]
+    mask = buffer.raster((~np.isin(buffer.hits.surface, open_ones)).astype(np.uint8))
+    size = 2 * reach + 1
+    inner = cv2.erode(mask, np.ones((size, size), np.uint8), borderValue=1)
+    return np.asarray(inner) > 0
+
+
+def _before(buffer: GBuffer, background: Background) -> GBuffer:
+    """Return what is seen before a background; labels never depend on how it is blurred."""
+    hits = buffer.hits
+    wall = backgrounds.depth_at(background, buffer.camera, hits.ray)
+    seen = np.flatnonzero(hits.depth < wall + 1e-3)
+    return replace(buffer, hits=antialias.select(hits, seen))
 
 
 # --------------------------------------------------------------------------------------- light
@@ -230,7 +248,9 @@ def _metered(
     everyone = np.flatnonzero(hits.instance > 0)
     face = np.flatnonzero(hits.label == _face_label())
     chosen = face if len(face) > max(30, 0.02 * len(everyone)) else everyone
-    around = float(np.median(_LUMINANCE @ behind[:, ::7]))
+    shown = behind[:, ::7]
+    shown = shown[:, shown[1] > 0]
+    around = float(np.median(_LUMINANCE @ shown)) if shown.size else 0.2
     if not len(chosen):
         return 1.0 if displayed else 0.2 / max(around, 1e-4)
     chosen = chosen[:: max(len(chosen) // 4000, 1)]
