@@ -86,6 +86,9 @@ ARROWS = {
 TORCH = "model tasks predict data train recipes evaluate export bench curate synth capture commands"
 EXTRAS = {
     "transformers": "detect",
+    "duckdb": "curate",
+    "rapidocr": "curate",
+    "ray": "cluster",
     "OpenEXR": "exr",
     "scipy": "synth",
     "trimesh": "synth",

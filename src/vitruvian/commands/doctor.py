@@ -28,6 +28,7 @@ _EXTRAS = {
     "detect": (("transformers",), "finding people"),
     "exr": (("OpenEXR",), "depth and normals as EXR"),
     "synth": (("scipy", "trimesh"), "rendering people"),
+    "curate": (("duckdb", "rapidocr", "onnxruntime"), "curating pictures"),
     "cluster": (("ray",), "spreading work over a cluster"),
     "track": (("tensorboard", "wandb"), "curves in TensorBoard or Weights & Biases"),
 }
