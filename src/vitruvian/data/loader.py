@@ -155,7 +155,7 @@ class Loader:
         return self.state.epoch * len(self.source) + self.state.position
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        """Yield batches: what ``prepare`` made, stacked, and ``index`` (B,) of the samples.
+        """Yield batches: what ``prepare`` made, stacked, and ``index`` and ``epoch`` (B,) of each.
 
         Raises:
             InputError: for a sample that cannot be read, naming it, or when ``prepare`` refuses
@@ -238,7 +238,7 @@ class _Failure:
     text: str
 
 
-_Item = tuple[int, dict[str, Any], Spills] | _Failure
+_Item = tuple[dict[str, Any], Spills] | _Failure
 
 
 class _Items(Dataset[_Item]):
@@ -266,7 +266,8 @@ class _Items(Dataset[_Item]):
                 spills.bad_count += 1
                 continue
             if made is not None:
-                return index, {key: _tensor(value) for key, value in made.items()}, spills
+                content = {key: _tensor(value) for key, value in made.items()}
+                return content | {"index": index, "epoch": epoch}, spills
             where = self._source.where(index)
             spills.refused_count += 1
         return _Failure(
@@ -288,9 +289,9 @@ def _stacked(items: list[_Item]) -> tuple[dict[str, Tensor], Spills] | _Failure:
     for item in items:
         if isinstance(item, _Failure):
             return item
-        index, content, spilled = item
+        content, spilled = item
         spills.add(spilled)
-        rows.append(content | {"index": index})
+        rows.append(content)
     return default_collate(rows), spills
 
 
