@@ -17,9 +17,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from vitruvian.synth.body import load_body
+from vitruvian.synth.body import Phenotype, load_body
 from vitruvian.synth.fabrics import random_colour
-from vitruvian.synth.hair import HairChoice
+from vitruvian.synth.hairstyles import HairChoice
 from vitruvian.synth.landmarks import eye, landmark_table
 from vitruvian.synth.patterns import Colour, as_colour, to_linear
 from vitruvian.synth.scalp import beard, brow, face_window, paint_mask
@@ -150,6 +150,51 @@ def sample_hair_colour(
         while colour.max() - colour.min() < 0.08:
             colour = np.array(random_colour(rng))
     return name, as_colour(colour), as_colour(brows)
+
+
+def sample_hair(
+    rng: np.random.Generator,
+    phenotype: Phenotype,
+    colour: tuple[float, float, float],
+    brows: tuple[float, float, float],
+) -> HairChoice:
+    """Draw a style and a beard that go with sex, age and ancestry."""
+    feminine, child = phenotype.gender > 0.5, phenotype.age < 0.55
+    masculine = {
+        "bald": 0.06, "buzz": 0.15, "short back": 0.15, "short side": 0.22, "short messy": 0.15,
+        "crop fringe": 0.09, "short curly": 0.06, "long straight": 0.02, "long wavy": 0.02,
+        "low ponytail": 0.015, "bun": 0.015, "curly": 0.02,
+    }  # fmt: skip
+    female = {
+        "bald": 0.005, "buzz": 0.015, "short side": 0.05, "short messy": 0.05, "bob": 0.11,
+        "bob fringe": 0.09, "long straight": 0.16, "long wavy": 0.15, "curly": 0.1,
+        "ponytail": 0.08, "low ponytail": 0.05, "bun": 0.08, "pigtails": 0.025,
+    }  # fmt: skip
+    curly = {"afro": 0.35, "short afro": 0.35, "braids": 0.3 if feminine else 0.1}
+    table = dict(female if feminine else masculine)
+    for name, share in curly.items():
+        table[name] = table.get(name, 0) + share * (0.05 + 0.75 * phenotype.african)
+    names = list(table)
+    shares = np.array([table[name] for name in names])
+    old = float(np.clip((phenotype.age - 0.68) / 0.25, 0, 1)) if not feminine else 0.0
+    beard = ""
+    if not feminine and not child:
+        kinds = ["", "shadow", "full", "goatee", "moustache"]
+        beard = str(rng.choice(kinds, p=[0.48, 0.2, 0.2, 0.07, 0.05]))
+    bald = rng.uniform(0.5, 1) if rng.random() < 0.35 * old else 0.0
+    return HairChoice(
+        style=str(rng.choice(names, p=shares / shares.sum())),
+        colour=colour,
+        tip=float(rng.uniform(0.95, 1.5)),
+        length=float(rng.uniform(0.75, 1.3)),
+        volume=float(rng.uniform(0.6, 1.4)),
+        side=float(rng.choice([-1, 1]) * rng.uniform(0.2, 1)),
+        receding=float(rng.uniform(0, 0.9) * old),
+        balding=float(bald),
+        beard=beard,
+        beard_length=float(np.exp(rng.uniform(np.log(0.005), np.log(0.05)))),
+        beard_colour=brows,
+    )
 
 
 def skin_surface(own: Complexion, hair: HairChoice, seed: int) -> Skin:

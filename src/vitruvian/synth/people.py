@@ -20,32 +20,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitruvian.errors import InputError
-from vitruvian.synth import accessories, garments, shoes
+from vitruvian.synth import accessories, shoes
+from vitruvian.synth.bare import bare_skin, head_parts
 from vitruvian.synth.body import Bodies, Phenotype, load_body, shape_bodies
 from vitruvian.synth.complexion import (
     Complexion,
-    eye_surface,
     sample_complexion,
+    sample_hair,
     sample_hair_colour,
     skin_surface,
 )
-from vitruvian.synth.cut import cut
+from vitruvian.synth.dressing import dress
 from vitruvian.synth.expression import lids_for_gaze, sample_expression, sample_face_angles
 from vitruvian.synth.fabrics import Fabric
 from vitruvian.synth.families import sample_pose
-from vitruvian.synth.garments import Garment, Reach
-from vitruvian.synth.hair import HairChoice, grow
+from vitruvian.synth.garments import BOTTOMS, TOPS, WIDE, Garment, Reach
+from vitruvian.synth.hair import grow
+from vitruvian.synth.hairstyles import HairChoice
 from vitruvian.synth.landmarks import landmark_table, landmarks
-from vitruvian.synth.mesh import Mesh, vertex_normals
+from vitruvian.synth.mesh import Mesh
+from vitruvian.synth.phenotype import sample_changes, sample_phenotype
 from vitruvian.synth.pose import Pose, PosedBody, apply_pose
-from vitruvian.synth.shells import Part, Wearer, shell
+from vitruvian.synth.shells import Part, Wearer
 from vitruvian.synth.shoes import Shoes
-from vitruvian.synth.subdivide import Piece, piece
-from vitruvian.synth.surfaces import Solid, Surface
+from vitruvian.synth.surfaces import Surface
 from vitruvian.synth.wardrobe import sample_accessories, sample_outfit
 from vitruvian.vocabulary import Vocabulary
 
 Ages = Literal["adult", "child", "all"]
+_ADULT = 0.55  # age of the phenotype from which on people are adults
 _FLOOR = 0.003  # metres that cloth and hair stay above the floor
 
 
@@ -88,8 +91,8 @@ class Person:
     def __post_init__(self) -> None:
         kinds = {one.kind for one in self.garments}
         accessories.check(list(self.accessories))
-        above = kinds & {*garments.TOPS, "dress"} - {"jacket"}
-        below = kinds & set(garments.BOTTOMS)
+        above = kinds & {*TOPS, "dress"} - {"jacket"}
+        below = kinds & set(BOTTOMS)
         if not above or not below:
             raise InputError(
                 f"a person wears {sorted(kinds)}: wanted at least a top or dress, and trousers, "
@@ -224,15 +227,13 @@ def _dressed(wearer: Wearer, person: Person, family: str) -> list[Part]:
     over: list[Reach] = []
     pair = person.shoes
     shaft = None
-    wide = [g for g in person.garments if g.kind in garments.BOTTOMS and g.loose >= garments.WIDE]
+    wide = [g for g in person.garments if g.kind in BOTTOMS and g.loose >= WIDE]
     if pair is not None:
         over.append(lambda own: shoes.covered(pair, own))
         shaft = shoes.KINDS[pair.kind][0]
     hem = wide[0].low if wide else 0.0
     tucked = shaft is None or hem < shaft + 0.12  # trousers end above the boots, or go into them
-    clothes, covers, fitted = garments.dress(
-        wearer, person.garments, over, boots=None if tucked else shaft
-    )
+    clothes, covers, fitted = dress(wearer, person.garments, over, boots=None if tucked else shaft)
     if pair is not None:
         clothes += shoes.wear(fitted, pair, None if tucked else hem)
     worn = dict(person.accessories)
@@ -244,100 +245,11 @@ def _dressed(wearer: Wearer, person: Person, family: str) -> list[Part]:
         }
     extras, veiled = accessories.wear(fitted, worn)
     hidden = [*covers, *((reach, 0.02) for reach in (*over, *veiled))]
-    bare = _skin(wearer, person, hidden)
-    head = _head(wearer, person)
+    skin = bare_skin(wearer, hidden, skin_surface(person.complexion, person.hair, person.seed))
+    head = head_parts(wearer, person.complexion, person.hair)
     hats = [name for name in worn if name in accessories.HATS]
-    grown = grow(wearer, person.hair, [bare, *clothes], hat=hats[0] if hats else "")
-    return [bare, *head, *clothes, *extras, *grown]
-
-
-def _skin(wearer: Wearer, person: Person, hidden: list[tuple[Reach, float]]) -> Part:
-    """Return the skin that clothes leave free, with a margin under their hems."""
-    own = shell(("skin",), 1)
-    keep = np.min([depth - np.min(reach(own), axis=0) for reach, depth in hidden], axis=0)
-    vertices = wearer.skinned(own.piece.weights, own.piece.operator @ wearer.rest)
-    normals = vertex_normals(vertices, own.piece.faces)
-    kept = cut(own.piece.faces, keep)
-    part = Part(
-        vertices=kept.apply(vertices),
-        faces=kept.faces,
-        normals=kept.directions(normals),
-        canonical=kept.apply(own.canonical),
-        labels=own.piece.labels[kept.source],
-        surface=skin_surface(person.complexion, person.hair, person.seed),
-        name="skin",
-        soft=False,
-    )
-    return _textured(part, own.piece, kept.source, kept.first, kept.second, kept.share)
-
-
-def _textured(
-    part: Part,
-    own: Piece,
-    source: NDArray[np.int64],
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    share: NDArray[np.float32],
-) -> Part:
-    """Give a cut part its texture coordinates: vertices are doubled where the texture has seams."""
-    corners = np.concatenate([own.faces[source], -np.ones((len(source), 1), np.int64)], axis=1)
-    uv = own.uv[source]
-    # of each new corner: the coordinates of its two old vertices within the old face
-    a, b = first[part.faces], second[part.faces]
-    found_a = (corners[:, None, :3] == a[:, :, None]).argmax(axis=2)
-    found_b = (corners[:, None, :3] == b[:, :, None]).argmax(axis=2)
-    row = np.arange(len(uv))[:, None]
-    mixed = uv[row, found_a]
-    mixed = mixed + (uv[row, found_b] - mixed) * share[part.faces][..., None]
-    flat = np.rint(mixed.reshape(-1, 2) * 65535).astype(np.int64)
-    key = (part.faces.reshape(-1).astype(np.int64) << 34) | (flat[:, 0] << 17) | flat[:, 1]
-    _, where, back = np.unique(key, return_index=True, return_inverse=True)
-    vertex = part.faces.reshape(-1)[where]
-    return replace(
-        part,
-        vertices=part.vertices[vertex],
-        normals=part.normals[vertex],
-        canonical=part.canonical[vertex],
-        faces=back.reshape(-1, 3).astype(np.int32),
-        uv=mixed.reshape(-1, 2)[where],
-    )
-
-
-_WHITE, _GUM = (0.78, 0.74, 0.66), (0.42, 0.13, 0.12)
-
-
-def _head(wearer: Wearer, person: Person) -> list[Part]:
-    """Return eyes, lashes, teeth and tongue."""
-    own, seed = person.complexion, person.seed
-    lash = tuple(0.4 * c for c in person.hair.beard_colour)
-    surfaces: list[tuple[tuple[str, ...], int, Surface]] = [
-        (("left_eye",), 1, eye_surface(own, "left", seed)),
-        (("right_eye",), 1, eye_surface(own, "right", seed)),
-        (("upper_teeth", "lower_teeth"), 1, Solid(colour=_WHITE, roughness=0.2, mottle=0.05)),
-        (("tongue",), 1, Solid(colour=_GUM, roughness=0.3, grain=0.5)),
-        (
-            ("left_upper_lashes", "right_upper_lashes"),
-            0,
-            Solid(colour=(lash[0], lash[1], lash[2]), roughness=0.5),
-        ),
-    ]
-    parts: list[Part] = []
-    for groups, levels, surface in surfaces:
-        made = piece(groups, levels)
-        vertices = wearer.skinned(made.weights, made.operator @ wearer.rest)
-        parts.append(
-            Part(
-                vertices=vertices,
-                faces=made.faces,
-                normals=vertex_normals(vertices, made.faces),
-                canonical=made.canonical,
-                labels=made.labels,
-                surface=surface,
-                name=groups[0],
-                soft=False,
-            )
-        )
-    return parts
+    grown = grow(wearer, person.hair, [skin, *clothes], hat=hats[0] if hats else "")
+    return [skin, *head, *clothes, *extras, *grown]
 
 
 def _grounded(parts: list[Part], posed: PosedBody) -> tuple[list[Part], float]:
@@ -411,19 +323,19 @@ def sample_person(
     """
     if ages not in ("adult", "child", "all"):
         raise InputError(f"ages are 'adult', 'child' or 'all', got {ages!r}")
-    child = ages == "child" or (ages == "all" and rng.random() < 1 / 8)
-    feminine = bool(rng.random() < 0.5)
+    share = {"adult": 0.0, "child": 1.0, "all": 1 / 8}[ages]
+    phenotype = sample_phenotype(rng, children=share)
+    child, feminine = phenotype.age < _ADULT, phenotype.gender > 0.5
     complexion = sample_complexion(rng, feminine=feminine)
-    phenotype = _phenotype(rng, feminine=feminine, child=child, melanin=complexion.melanin)
     expression, face = sample_expression(rng)
     gaze = sample_face_angles(rng, face)
     outfit, pair = sample_outfit(rng, feminine=feminine)
     name, colour, brows = sample_hair_colour(rng, complexion.melanin, phenotype.age)
-    hair = _hair(rng, phenotype, colour, brows, feminine=feminine, child=child)
+    hair = sample_hair(rng, phenotype, colour, brows)
     return Person(
         seed=int(rng.integers(1 << 30)),
         phenotype=phenotype,
-        changes=_changes(rng),
+        changes=sample_changes(rng, load_body()),
         expression=expression,
         face=face,
         gaze=gaze,
@@ -435,88 +347,4 @@ def sample_person(
         garments=outfit,
         shoes=pair,
         accessories=sample_accessories(rng, outfit, feminine=feminine, child=child),
-    )
-
-
-def _phenotype(
-    rng: np.random.Generator, *, feminine: bool, child: bool, melanin: float
-) -> Phenotype:
-    # ancestry goes with skin tone loosely: every face occurs with many tones
-    dark = np.clip((melanin - 0.35) / 0.3, 0, 1)
-    alpha = np.array([0.25 + 2.2 * dark, 0.7, 0.25 + 1.6 * (1 - dark)])
-    african, asian, caucasian = (float(v) for v in rng.dirichlet(alpha) + 1e-3)
-    age = rng.uniform(0.15, 0.42) if child else 0.6 + 0.37 * rng.beta(1.1, 1.7)
-    return Phenotype(
-        gender=float(rng.uniform(0.88, 1) if feminine else rng.uniform(0, 0.12)),
-        age=float(age),
-        muscle=float(rng.beta(2.5, 2.5)),
-        weight=float(np.clip(rng.normal(0.5, 0.19), 0.05, 1)),
-        height=float(np.clip(rng.normal(0.5, 0.16), 0.05, 0.95)),
-        proportions=float(rng.uniform(0.2, 0.8)),
-        cupsize=float(rng.uniform(0.2, 0.75)),
-        firmness=float(rng.uniform(0.3, 0.8)),
-        african=min(african, 1.0),
-        asian=min(asian, 1.0),
-        caucasian=min(caucasian, 1.0),
-    )
-
-
-_FACIAL = ("nose", "chin", "cheek", "mouth", "ear", "forehead", "eye-", "head", "eyebrows")
-
-
-def _changes(rng: np.random.Generator) -> dict[str, float]:
-    """Draw small local changes, of the face above all; the same on both sides."""
-    out = {}
-    for name in load_body().changes:
-        plain = name.removeprefix("left-")
-        if name.startswith("right-") or not plain.startswith(_FACIAL):
-            continue
-        if rng.random() < 0.3:
-            out[plain] = float(np.clip(rng.normal(0, 0.25), -0.6, 0.6))
-    return out
-
-
-def _hair(
-    rng: np.random.Generator,
-    phenotype: Phenotype,
-    colour: tuple[float, float, float],
-    brows: tuple[float, float, float],
-    *,
-    feminine: bool,
-    child: bool,
-) -> HairChoice:
-    masculine = {
-        "bald": 0.06, "buzz": 0.15, "short back": 0.15, "short side": 0.22, "short messy": 0.15,
-        "crop fringe": 0.09, "short curly": 0.06, "long straight": 0.02, "long wavy": 0.02,
-        "low ponytail": 0.015, "bun": 0.015, "curly": 0.02,
-    }  # fmt: skip
-    female = {
-        "bald": 0.005, "buzz": 0.015, "short side": 0.05, "short messy": 0.05, "bob": 0.11,
-        "bob fringe": 0.09, "long straight": 0.16, "long wavy": 0.15, "curly": 0.1,
-        "ponytail": 0.08, "low ponytail": 0.05, "bun": 0.08, "pigtails": 0.025,
-    }  # fmt: skip
-    curly = {"afro": 0.35, "short afro": 0.35, "braids": 0.3 if feminine else 0.1}
-    table = dict(female if feminine else masculine)
-    for name, share in curly.items():
-        table[name] = table.get(name, 0) + share * (0.05 + 0.75 * phenotype.african)
-    names = list(table)
-    shares = np.array([table[name] for name in names])
-    old = float(np.clip((phenotype.age - 0.68) / 0.25, 0, 1)) if not feminine else 0.0
-    beard = ""
-    if not feminine and not child:
-        kinds = ["", "shadow", "full", "goatee", "moustache"]
-        beard = str(rng.choice(kinds, p=[0.48, 0.2, 0.2, 0.07, 0.05]))
-    bald = rng.uniform(0.5, 1) if rng.random() < 0.35 * old else 0.0
-    return HairChoice(
-        style=str(rng.choice(names, p=shares / shares.sum())),
-        colour=colour,
-        tip=float(rng.uniform(0.95, 1.5)),
-        length=float(rng.uniform(0.75, 1.3)),
-        volume=float(rng.uniform(0.6, 1.4)),
-        side=float(rng.choice([-1, 1]) * rng.uniform(0.2, 1)),
-        receding=float(rng.uniform(0, 0.9) * old),
-        balding=float(bald),
-        beard=beard,
-        beard_length=float(np.exp(rng.uniform(np.log(0.005), np.log(0.05)))),
-        beard_colour=brows,
     )

@@ -10,6 +10,7 @@ shells are made once per process; a ``Fitted`` shell follows one person.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,6 +178,14 @@ def labels_by_side(name: str) -> Callable[[Floats], NDArray[np.uint8]]:
     return lambda places: np.where(places[:, 0] > 0, left, right).astype(np.uint8)
 
 
+def nearest(
+    points: Floats, places: Floats, count: int = 1
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Return distances and numbers of the points nearest to (n, 3) places: (n,) or (n, count)."""
+    tree: Any = KDTree(points)
+    return tree.query(places, k=count, workers=1)
+
+
 class Obstacles:
     """Posed surfaces that cloth and hair lie on: points with normals, all outside of the body."""
 
@@ -184,7 +193,8 @@ class Obstacles:
         """Prepare (m, 3) points and their (m, 3) normals."""
         self._points = np.asarray(points, np.float64)
         self._normals = np.asarray(normals, np.float64)
-        self._tree = KDTree(self._points, balanced_tree=False)
+        tree: Any = KDTree(self._points, balanced_tree=False)
+        self._tree = tree
 
     def outside(
         self, points: Floats, clearance: float | Floats, *, reach: float = 0.08
@@ -193,11 +203,22 @@ class Obstacles:
 
         Points farther than ``reach`` from everything stay where they are.
         """
+        near, height = self._above(points, reach)
+        short = np.maximum(clearance - height, 0)
+        return points + self._normals[near] * short[:, None]
+
+    def onto(self, points: Floats, height: float, share: Floats) -> NDArray[np.float64]:
+        """Return (n, 3) points moved towards ``height`` above the surface by (n,) shares."""
+        near, above = self._above(points, 0.08)
+        short = np.where(np.isfinite(above), height - above, 0) * share
+        return points + self._normals[near] * short[:, None]
+
+    def _above(self, points: Floats, reach: float) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """Return the nearest point of the surface, and how high above it; infinite if far."""
         distance, near = self._tree.query(points, workers=1)
         away = points - self._points[near]
         height = (away * self._normals[near]).sum(axis=1)
-        short = np.where(distance < reach, np.maximum(clearance - height, 0), 0)
-        return points + self._normals[near] * short[:, None]
+        return near, np.where(distance < reach, height, np.inf)
 
 
 @cache

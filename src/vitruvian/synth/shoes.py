@@ -10,13 +10,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.spatial import KDTree
 
 from vitruvian.errors import unknown_name
 from vitruvian.synth.fabrics import Fabric
 from vitruvian.synth.forms import merged, tube
 from vitruvian.synth.mesh import vertex_normals
-from vitruvian.synth.shells import UPPER_LEG, Fitted, Part, Shell, label, labels_by_side, sheet
+from vitruvian.synth.shells import (
+    UPPER_LEG,
+    Fitted,
+    Part,
+    Shell,
+    label,
+    labels_by_side,
+    nearest,
+    sheet,
+)
 
 Floats = NDArray[np.floating]
 # kind → (height of the shaft in ``leg`` or None for below the ankle, sole at the toes, at the heel)
@@ -193,7 +201,7 @@ def _outline(points: Floats, count: int) -> NDArray[np.float64]:
     area = np.sum(ring[:, 0] * np.roll(ring[:, 1], -1) - ring[:, 1] * np.roll(ring[:, 0], -1))
     start = int(ring[:, 1].argmin())
     ring = np.roll(ring, -start, axis=0)
-    return ring[::-1] if area > 0 else ring
+    return ring if area > 0 else ring[::-1]  # x to z turns clockwise as seen from +y
 
 
 def _bound(
@@ -207,7 +215,7 @@ def _bound(
 ) -> Part:
     """Pose something that is stuck to a foot: it moves with the nearest places of the shell."""
     base = fitted.base[own]
-    _, near = KDTree(base).query(vertices, k=6)
+    near = nearest(base, vertices, 6)[1]
     pick = sparse.csr_array(
         (
             np.full(near.size, 1 / 6, np.float32),
@@ -246,8 +254,7 @@ def _laces(
         tilt = 0.004 * np.linspace(-1, 1, 7)
         flat = np.stack([x, z + tilt], axis=1)
         # the height of the upper there: its highest places nearby
-        order = KDTree(top[:, [0, 2]])
-        distance, near = order.query(flat, k=4)
+        distance, near = nearest(top[:, [0, 2]], flat, 4)
         weight = 1 / (distance + 1e-3)
         y = (top[near, 1] * weight).sum(axis=1) / weight.sum(axis=1) + 0.003
         tubes.append(tube(np.stack([flat[:, 0], y, flat[:, 1]], axis=1), 0.0022, sides=5))

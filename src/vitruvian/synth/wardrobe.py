@@ -6,9 +6,32 @@ from dataclasses import replace
 import numpy as np
 
 from vitruvian.synth.fabrics import Fabric, random_colour, random_fabric
-from vitruvian.synth.garments import TOPS, Garment
+from vitruvian.synth.garments import LOWEST, TOPS, Garment
 from vitruvian.synth.patterns import as_colour
 from vitruvian.synth.shoes import Shoes
+
+# kind → shares among what men and women wear
+_SHOES = {
+    "sneakers": (0.4, 0.34),
+    "high tops": (0.1, 0.06),
+    "leather shoes": (0.18, 0.08),
+    "boots": (0.12, 0.12),
+    "tall boots": (0.0, 0.08),
+    "pumps": (0.0, 0.2),
+    "sandals": (0.1, 0.12),
+}
+_SOLES = {
+    "sneakers": (0.75, 0.75, 0.73),
+    "high tops": (0.75, 0.75, 0.73),
+    "sandals": (0.06, 0.04, 0.03),
+}
+
+
+def _within(rng: np.random.Generator, *ranges: tuple[float, float, float]) -> float:
+    """Draw a number from one of several ranges, each given as (share, low, high)."""
+    share, low, high = np.transpose(ranges)
+    which = int(rng.choice(len(ranges), p=share / share.sum()))
+    return float(rng.uniform(low[which], high[which]))
 
 
 def sample_outfit(
@@ -29,7 +52,7 @@ def sample_outfit(
                 kind="skirt",
                 fabric=random_fabric(rng, calm=True),
                 loose=float(rng.uniform(0.1, 0.9)),
-                low=float(rng.choice([rng.uniform(0.55, 1.1), rng.uniform(1.2, 1.8)])),
+                low=_within(rng, (0.5, 0.55, 1.1), (0.5, 1.2, 1.8)),
                 high=1.09,
             )
         )
@@ -52,6 +75,8 @@ def sample_outfit(
         bottom = below.low
     if rng.random() < (0.22 if not dressed else 0.15):
         garments.append(_jacket(rng))
+        if not dressed:  # no wide shirts under jackets
+            garments[0] = replace(garments[0], low=max(garments[0].low, LOWEST))
     shoes, socks = _feet(rng, feminine=feminine, bottom=bottom)
     if socks is not None:
         garments.append(socks)
@@ -69,9 +94,7 @@ def _top(rng: np.random.Generator, waist: float, *, skirted: bool) -> Garment:
         "t-shirt": rng.uniform(0.3, 0.75),
         "long sleeve": rng.uniform(1.8, 2.0),
         "tank": 0.0,
-        "shirt": rng.choice(
-            [rng.uniform(0.45, 0.7), rng.uniform(1.2, 1.5), rng.uniform(1.85, 2.0)]
-        ),
+        "shirt": _within(rng, (1 / 3, 0.45, 0.7), (1 / 3, 1.2, 1.5), (1 / 3, 1.85, 2.0)),
         "sweater": rng.uniform(1.8, 2.02),
     }[kind]
     neck = {
@@ -82,9 +105,7 @@ def _top(rng: np.random.Generator, waist: float, *, skirted: bool) -> Garment:
         "sweater": rng.choice(["crew", "v", "turtle"], p=[0.6, 0.2, 0.2]),
     }[kind]
     stuff = {"sweater": str(rng.choice(["knit", "wool"])), "tank": "cotton"}.get(kind)
-    low = float(
-        rng.choice([rng.uniform(0.93, waist - 0.05), rng.uniform(0.82, 0.93)], p=[0.7, 0.3])
-    )
+    low = _within(rng, (0.7, 0.93, waist - 0.05), (0.3, 0.82, 0.93))
     return Garment(
         kind=kind, fabric=random_fabric(rng, stuff), low=low, sleeve=float(sleeve), neck=str(neck),
         loose=float(rng.beta(1.6, 2)) if kind != "sweater" else float(rng.uniform(0.4, 1)),
@@ -93,14 +114,15 @@ def _top(rng: np.random.Generator, waist: float, *, skirted: bool) -> Garment:
 
 
 def _dress(rng: np.random.Generator) -> Garment:
-    sleeve = float(
-        rng.choice([0.0, rng.uniform(0.2, 0.7), rng.uniform(1.6, 2.0)], p=[0.35, 0.4, 0.25])
-    )
+    stuff = str(rng.choice(["cotton", "satin", "knit"]))
     return Garment(
-        kind="dress", fabric=random_fabric(rng, str(rng.choice(["cotton", "satin", "knit"])), plain=0.4),
-        low=float(rng.choice([rng.uniform(0.6, 1.1), rng.uniform(1.2, 1.85)])), sleeve=sleeve,
-        neck=str(rng.choice(["crew", "v", "scoop"])), loose=float(rng.uniform(0.05, 0.8)),
-    )  # fmt: skip
+        kind="dress",
+        fabric=random_fabric(rng, stuff, plain=0.4),
+        low=_within(rng, (0.5, 0.6, 1.1), (0.5, 1.2, 1.85)),
+        sleeve=_within(rng, (0.35, 0.0, 0.0), (0.4, 0.2, 0.7), (0.25, 1.6, 2.0)),
+        neck=str(rng.choice(["crew", "v", "scoop"])),
+        loose=float(rng.uniform(0.05, 0.8)),
+    )
 
 
 def _bottom(rng: np.random.Generator, waist: float) -> Garment:
@@ -117,9 +139,10 @@ def _bottom(rng: np.random.Generator, waist: float) -> Garment:
         fabric = random_fabric(rng, "cotton", calm=True, plain=0.8)
     else:
         fabric = random_fabric(rng, calm=True, plain=0.75)
-    low = float(
-        rng.uniform(0.3, 1.05) if kind == "shorts" else rng.choice([rng.uniform(1.88, 2.02), rng.uniform(1.5, 1.85)], p=[0.85, 0.15])
-    )  # fmt: skip
+    if kind == "shorts":
+        low = float(rng.uniform(0.3, 1.05))
+    else:
+        low = _within(rng, (0.85, 1.88, 2.02), (0.15, 1.5, 1.85))
     loose = {"jeans": rng.beta(1.5, 2), "leggings": 0.0}.get(kind, rng.beta(2, 2))
     return Garment(kind=kind, fabric=fabric, low=low, high=waist, loose=float(loose))
 
@@ -128,24 +151,25 @@ def _jacket(rng: np.random.Generator) -> Garment:
     stuff = str(rng.choice(["cotton", "wool", "denim", "leather"], p=[0.4, 0.3, 0.15, 0.15]))
     detail = Fabric(colours=(random_colour(rng, calm=True),))
     fabric = random_fabric(rng, stuff, calm=True, plain=0.8)
-    low = float(rng.choice([rng.uniform(0.94, 1.0), rng.uniform(0.82, 0.92), rng.uniform(0.5, 0.75)], p=[0.5, 0.35, 0.15]))  # fmt: skip
     return Garment(
-        kind="jacket", fabric=fabric, low=low, sleeve=float(rng.uniform(1.9, 2.03)),
-        neck=str(rng.choice(["collar", "crew"])), loose=float(rng.uniform(0.35, 0.9)),
-        open=bool(rng.random() < 0.55), detail=replace(detail, stuff="cotton"),
-    )  # fmt: skip
+        kind="jacket",
+        fabric=fabric,
+        low=_within(rng, (0.5, 0.94, 1.0), (0.35, 0.82, 0.92), (0.15, 0.5, 0.75)),
+        sleeve=float(rng.uniform(1.9, 2.03)),
+        neck=str(rng.choice(["collar", "crew"])),
+        loose=float(rng.uniform(0.35, 0.9)),
+        open=bool(rng.random() < 0.55),
+        detail=replace(detail, stuff="cotton"),
+    )
 
 
 def _feet(
     rng: np.random.Generator, *, feminine: bool, bottom: float
 ) -> tuple[Shoes | None, Garment | None]:
     shoeless = rng.random()
-    kinds = ["sneakers", "high tops", "leather shoes", "boots", "tall boots", "pumps", "sandals"]
-    share = np.array([0.4, 0.1, 0.18, 0.12, 0.0, 0.0, 0.1] if not feminine else [0.34, 0.06, 0.08, 0.12, 0.08, 0.2, 0.12])  # fmt: skip
-    kind = str(rng.choice(kinds, p=share / share.sum()))
-    sole = {
-        "sneakers": (0.75, 0.75, 0.73), "high tops": (0.75, 0.75, 0.73), "sandals": (0.06, 0.04, 0.03),
-    }.get(kind, (0.02, 0.018, 0.016))  # fmt: skip
+    share = np.array([shares[feminine] for shares in _SHOES.values()])
+    kind = str(rng.choice(list(_SHOES), p=share / share.sum()))
+    sole = _SOLES.get(kind, (0.02, 0.018, 0.016))
     if rng.random() < 0.25:
         sole = random_colour(rng, calm=True)
     leather = kind not in ("sneakers", "high tops") or rng.random() < 0.3
@@ -158,9 +182,9 @@ def _feet(
         shoes, worn = None, shoeless < 0.06 and bottom < 2.05
     socks = None
     if worn:
-        start = rng.choice([rng.uniform(1.84, 1.93), rng.uniform(1.55, 1.75), rng.uniform(1.15, 1.3)], p=[0.5, 0.35, 0.15])  # fmt: skip
+        start = _within(rng, (0.5, 1.84, 1.93), (0.35, 1.55, 1.75), (0.15, 1.15, 1.3))
         fabric = random_fabric(rng, "cotton", calm=True, plain=0.7)
-        socks = Garment(kind="socks", fabric=fabric, low=float(start), loose=0.0)
+        socks = Garment(kind="socks", fabric=fabric, low=start, loose=0.0)
     return shoes, socks
 
 
