@@ -553,3 +553,18 @@ def test_simplejpeg_is_strict_by_our_choice() -> None:
     # The decoder's lenient mode would paint the lost half grey; this guards the assumption.
     data = encoded(PHOTO, "JPEG", quality=95)[: 1 << 10]
     assert simplejpeg.decode_jpeg(data, strict=False).shape == PHOTO.shape
+
+
+def test_reduced_reading_refuses_what_reading_refuses() -> None:
+    from vitruvian.decode import read_reduced
+
+    pixels = np.kron(np.arange(0, 250, 10, np.uint8).reshape(5, 5), np.ones((64, 80), np.uint8))
+    data = image.encode(np.repeat(pixels[..., None], 3, axis=2), ".jpg")
+    whole, small = image.read(data), read_reduced(data, 200)
+    assert np.array_equal(read_reduced(data, 0), whole)
+    assert small.shape == (160, 200, 3)
+    assert np.abs(image.resize(whole, (160, 200), "area").astype(int) - small).mean() < 2
+    assert np.array_equal(read_reduced(data[:-2], 200), small)  # only its end marker is missing
+    for broken in (b"", data[: len(data) // 2], b"<html>"):
+        with pytest.raises(ImageError):
+            read_reduced(broken, 200)

@@ -6,6 +6,7 @@ allocated. JPEG is decoded by libjpeg-turbo with every warning an error; the res
 """
 
 import contextlib
+import functools
 import io
 import struct
 import threading
@@ -85,9 +86,23 @@ def read(source: Source) -> NDArray[np.uint8]:
     if isinstance(source, Image.Image):
         with _named_errors("the Pillow picture"):
             return _upright(_pixels(source), _orientation(source.info.get("exif", b"")))
+    return read_reduced(source, 0)
+
+
+def read_reduced(source: str | Path | bytes, enough: int) -> NDArray[np.uint8]:
+    """Read a picture like `read`, perhaps smaller, to look at or score, never to train on.
+
+    Args:
+        source: a path, or the bytes of a picture file.
+        enough: pixels that suffice along the longer side: libjpeg then decodes at the smallest of
+            its scales (N/8) that has as many; 0 and other formats than JPEG give the whole size.
+
+    Raises:
+        ImageError: as `read`, for the same files.
+    """
     name, data = _load(source)
     if data[:3] == b"\xff\xd8\xff":
-        return _read_jpeg(name, data)
+        return _read_jpeg(name, data, enough)
     with _open(name, data) as picture:
         _check_size(name, picture.width, picture.height)
         with _named_errors(name):
@@ -227,7 +242,7 @@ def _jpeg_header(name: str, data: bytes) -> _Jpeg:
     raise ImageError(f"{name} is {kind}: its JPEG header is incomplete: fetch it again")
 
 
-def _read_jpeg(name: str, data: bytes) -> NDArray[np.uint8]:
+def _read_jpeg(name: str, data: bytes, enough: int = 0) -> NDArray[np.uint8]:
     header = _jpeg_header(name, data)
     _check_size(name, header.width, header.height)
     if header.components == 4:  # CMYK: libjpeg-turbo leaves its colours to the caller
@@ -236,24 +251,27 @@ def _read_jpeg(name: str, data: bytes) -> NDArray[np.uint8]:
             pixels = _pixels(picture)
     else:
         with _named_errors(name):
-            pixels = to_srgb(_decode_jpeg(data, header), header.profile)
+            pixels = to_srgb(_decode_jpeg(data, header, enough), header.profile)
     return _upright(pixels, _orientation(header.exif))
 
 
-def _decode_jpeg(data: bytes, header: _Jpeg) -> NDArray[np.uint8]:
+def _decode_jpeg(data: bytes, header: _Jpeg, enough: int) -> NDArray[np.uint8]:
     """Decode strictly; RGB, or one channel of shape (H, W) for a grey picture with a profile."""
     grey = header.components == 1 and bool(header.profile)
     colours = "GRAY" if grey else "RGB"
-    decode: Any = cast("Any", simplejpeg).decode_jpeg
+    longer = "min_width" if header.width >= header.height else "min_height"
+    decode: Any = functools.partial(cast("Any", simplejpeg).decode_jpeg, strict=True)
+    if enough:
+        decode = functools.partial(decode, **{longer: enough})
     try:
-        pixels = decode(data, colours, strict=True)
+        pixels = decode(data, colours)
     except ValueError:
         # A missing end marker alone does no harm: with it put back, strict decoding succeeds
         # exactly when every row is there. A progressive file may lack whole scans: refused.
         if header.progressive:
             raise
         try:
-            pixels = decode(data + b"\xff\xd9", colours, strict=True)
+            pixels = decode(data + b"\xff\xd9", colours)
         except ValueError as error:
             raise error from None
     return pixels[..., 0] if grey else pixels
