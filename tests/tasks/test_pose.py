@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from vitruvian import vocabulary
 from vitruvian.errors import InputError
-from vitruvian.tasks import Pose
+from vitruvian.geometry import Crop
+from vitruvian.tasks import Pose, View
 from vitruvian.tasks.pose import decode_heatmaps, encode_heatmaps
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "udp_codec.npz")
@@ -156,8 +157,22 @@ def test_cross_entropy_is_least_at_the_target():
     target = {"heatmaps": maps, "weights": weights}
     one = Pose(vocabulary=vocabulary.make("one", ["p"]), objective="cross_entropy")
     best = one.loss((maps + 1e-9).log(), target)["pose"]
-    assert best < one.loss(torch.zeros_like(maps), target)["pose"]
+    assert 0 <= best < 0.01 < one.loss(torch.zeros_like(maps), target)["pose"]
     assert one.loss(maps, {**target, "weights": weights * 0})["pose"] == 0
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 2.0])
+def test_logits_of_cross_entropy_decode_to_the_point_and_a_score(sharpness):
+    place = torch.tensor([[[40.3, 25.8]]])
+    maps, _ = encode_heatmaps(place, (64, 80), sigma=2.0)
+    one = Pose(vocabulary=vocabulary.make("one", ["p"]), objective="cross_entropy", sigma=2.0)
+    logits = sharpness * (maps + 1e-9).log() - 7  # softmax cares for differences alone
+    (found,) = one.decode(logits, [View(Crop.whole((256, 320)), (256, 320))])
+    window = place[0, 0].numpy() * [319 / 79, 255 / 63]
+    np.testing.assert_allclose(found.xy[0], window, atol=0.2)
+    assert float(found.scores[0]) == pytest.approx(1, abs=0.05)
+    (unsure,) = one.decode(torch.zeros_like(maps), [View(Crop.whole((256, 320)), (256, 320))])
+    assert unsure.scores[0] < 0.01
 
 
 def test_wrong_maps_are_refused():

@@ -35,7 +35,8 @@ class TaskCard:
     Args:
         vocabulary: names of its points or parts; None where there are none, or they are unknown.
         settings: JSON values. The key "convention" describes axes, units and evidence; every other
-            key is a setting of the task of that name.
+            key is a setting of the task of that name. "vocabulary" is there if the names are not
+            among those that ship: all of them, described.
     """
 
     vocabulary: str | None = None

@@ -65,10 +65,16 @@ def _parse(value: Any, hint: Any, where: str) -> Any:
             raise unknown_name(f"value of {where}", str(value), [str(a) for a in args])
         return value
     if origin in (Union, types.UnionType):
-        if value is None and type(None) in args:
-            return None
-        (inner,) = (a for a in args if a is not type(None))
+        kinds = tuple(a for a in args if a is not type(None))
+        if (value is None and type(None) in args) or dataclasses.is_dataclass(value):
+            if value is None or isinstance(value, kinds):
+                return value
+        (inner,) = kinds
         return _parse(value, inner, where)
+    if origin is Mapping:
+        if not isinstance(value, Mapping):
+            raise InputError(f"{where}: given {value!r} · wanted a mapping")
+        return dict(value)
     if origin is tuple:
         return _parse_tuple(value, args, where)
     if not isinstance(hint, type):

@@ -150,7 +150,8 @@ def _open_own(
     _check_task(where, task, card.tasks, _own_sentence(card), None)
     if vocabulary is not None:
         chosen = vocabulary_task(card.tasks, task and task_name(task), where=where)
-        named = replace(card.tasks[chosen], vocabulary=vocabulary)
+        kept = {k: v for k, v in card.tasks[chosen].settings.items() if k != "vocabulary"}
+        named = replace(card.tasks[chosen], vocabulary=vocabulary, settings=kept)
         card = replace(card, tasks={**card.tasks, chosen: named})
     network = build(lambda: Network(card.network))
     shapes = _shapes(network, card.decoder)

@@ -91,7 +91,7 @@ def open_model(
             continue  # pointmap, albedo and matting run through Network, below this level
         values = {key: value for key, value in meaning.settings.items() if key != "convention"}
         if meaning.vocabulary is not None:
-            values["vocabulary"] = meaning.vocabulary
+            values.setdefault("vocabulary", meaning.vocabulary)
         elif name in ("pose", "parts"):
             raise InputError(
                 f"{model}: nobody knows the names of its {name} outputs: convert it once with  "

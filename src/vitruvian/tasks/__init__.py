@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a network can be asked. ``TASKS`` is the one list: a new task is a module and a line."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from vitruvian import vocabulary as vocabularies
@@ -10,6 +11,7 @@ from vitruvian.tasks.normals import Normals
 from vitruvian.tasks.parts import Parts
 from vitruvian.tasks.pose import Pose
 from vitruvian.tasks.task import Framing, Task, View
+from vitruvian.vocabularies.description import rebuild
 
 __all__ = ["TASKS", "Depth", "Framing", "Normals", "Parts", "Pose", "Task", "View", "make"]
 
@@ -17,7 +19,9 @@ TASKS: dict[str, type[Task]] = {"pose": Pose, "parts": Parts, "depth": Depth, "n
 
 
 def make(name: str, **settings: Any) -> Task:
-    """Build a task by name; ``vocabulary`` may be a name, and lists stand for tuples (JSON).
+    """Build a task by name from JSON values: lists stand for tuples.
+
+    ``vocabulary`` may be a name, a .toml file, or a description (`vocabularies.description`).
 
     Raises:
         UnknownNameError: for a task or setting that does not exist.
@@ -35,4 +39,6 @@ def make(name: str, **settings: Any) -> Task:
     named = values.get("vocabulary")
     if isinstance(named, str):
         values["vocabulary"] = vocabularies.load(named)
+    elif isinstance(named, Mapping):
+        values["vocabulary"] = rebuild(named)
     return kind(**values)

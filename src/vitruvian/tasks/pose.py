@@ -5,6 +5,7 @@ Heat-map coordinates have pixel centres at whole numbers; heat-map pixel p lies 
 p · (window - 1) / (map - 1), per axis, so that the corners of both grids coincide (UDP).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -84,6 +85,8 @@ class Pose:
                 f"{output.shape[1]} heat-maps for the {self.channels} points of "
                 f"{self.vocabulary.name!r}: name the vocabulary the weights were trained with"
             )
+        if self.objective == "cross_entropy":
+            output = self._as_blobs(output)
         xy, scores = decode_heatmaps(output, exact=exact)
         found = []
         for view, place, score in zip(views, xy, scores, strict=True):
@@ -97,6 +100,15 @@ class Pose:
                 )
             )
         return found
+
+    def _as_blobs(self, output: Tensor) -> Tensor:
+        """Turn the logits of "cross_entropy" into maps whose peak is 1 where a target's would be.
+
+        A blob of sigma s that sums to 1 has the peak 1 / (2 pi s²); sharper ones count as 1.
+        """
+        shares = output.flatten(2).float().softmax(dim=2).view(output.shape)
+        blobs = shares * (2 * math.pi * self.sigma**2)
+        return blobs / blobs.amax(dim=(2, 3), keepdim=True).clamp(min=1)
 
     def unmirror(self, output: Tensor) -> Tensor:
         """Mirror the maps back and exchange those of left and right."""
@@ -201,11 +213,15 @@ def encode_heatmaps(
 
 
 def heatmap_cross_entropy(output: Tensor, heatmaps: Tensor, weights: Tensor) -> Tensor:
-    """Mean cross-entropy over weighted points between each map's softmax and its target blob."""
+    """Mean over weighted points of the cross-entropy between a map's softmax and its target blob.
+
+    Less the blob's own entropy, so that 0 is perfect; slopes are those of the cross-entropy.
+    """
     target = heatmaps.flatten(2)
     target = target / target.sum(dim=2, keepdim=True).clamp(min=1e-6)
     log = F.log_softmax(output.flatten(2).float(), dim=2)
-    return -((target * log).sum(dim=2) * weights).sum() / weights.sum().clamp(min=1)
+    divergence = (torch.xlogy(target, target) - target * log).sum(dim=2)
+    return (divergence * weights).sum() / weights.sum().clamp(min=1)
 
 
 def decode_heatmaps(maps: Tensor, exact: bool = False) -> tuple[Tensor, Tensor]:
