@@ -66,9 +66,10 @@ def _parse(value: Any, hint: Any, where: str) -> Any:
         return value
     if origin in (Union, types.UnionType):
         kinds = tuple(a for a in args if a is not type(None))
-        if (value is None and type(None) in args) or dataclasses.is_dataclass(value):
-            if value is None or isinstance(value, kinds):
-                return value
+        if value is None and type(None) in args:
+            return None
+        if dataclasses.is_dataclass(value) and isinstance(value, kinds):
+            return value
         (inner,) = kinds
         return _parse(value, inner, where)
     if origin is Mapping:
