@@ -171,7 +171,7 @@ def test_a_window_is_the_same_as_a_larger_mask():
 
 
 def test_an_eye_has_pupil_iris_and_white():
-    angles = np.array([0.0, 0.1, 0.3, 0.4, 0.8, 1.2])
+    angles = np.array([0.0, 0.1, 0.2, 0.33, 0.8, 1.2])
     directions = np.stack([np.sin(angles), np.zeros(6), np.cos(angles)])
     spots = surfaces.Places(
         canonical=(directions * 0.012 + [[0.03], [1.6], [0.1]]).astype(np.float32),

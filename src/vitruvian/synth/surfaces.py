@@ -126,8 +126,8 @@ class Eye:
         centre: canonical, metres.
         iris: colour.
         axis: canonical direction of gaze at rest.
-        iris_angle: half the angle of the iris at the centre, radians (about 27°).
-        pupil_angle: the same of the pupil.
+        iris_angle: half the angle of the iris at the centre, radians (20.5°: about 12 mm).
+        pupil_angle: the same of the pupil (7.5°).
         sclera: colour of the white.
         seed: of the fibres.
     """
@@ -135,8 +135,8 @@ class Eye:
     centre: Colour
     iris: Colour
     axis: Colour = (0.0, 0.0, 1.0)
-    iris_angle: float = 0.47
-    pupil_angle: float = 0.18
+    iris_angle: float = 0.358
+    pupil_angle: float = 0.131
     sclera: Colour = (0.72, 0.68, 0.65)
     seed: int = 0
 
