@@ -244,7 +244,7 @@ def _read_dataset(
     for entry in content["annotations"]:
         if entry.get("iscrowd"):
             continue
-        rows = _rows(entry)
+        rows = rows_of(entry)
         points = None
         if rows is not None:
             whole = _named_by_layout(entry)
@@ -327,7 +327,7 @@ def read_truth(
 
 def _truth(entries: Sequence[Mapping[str, Any]], record: Record, words: Vocabulary) -> Truth:
     nothing = np.zeros((len(words), 3))
-    given = [_rows(entry) for entry in entries]
+    given = [rows_of(entry) for entry in entries]
     rows = np.array([nothing if found is None else found for found in given]).reshape(
         -1, *nothing.shape
     )
@@ -355,7 +355,7 @@ def _read_results(
         number = int(entry["image_id"])
         name = str(entry.get("file_name", f"{number:012d}.jpg"))
         found = people.setdefault((name, number), [])
-        rows = _rows(entry)
+        rows = rows_of(entry)
         if rows is None:
             raise InputError("a results entry has no 'keypoints': for boxes use formats.boxes")
         stated = str(entry.get("vocabulary", "")).partition("@")[0]
@@ -379,8 +379,8 @@ def _named_by_layout(entry: Mapping[str, Any]) -> str | None:
     return "wholebody133" if "foot_kpts" in entry else None
 
 
-def _rows(entry: Mapping[str, Any]) -> NDArray[np.float64] | None:
-    """Return the (K, 3) rows of an annotation, put together from COCO-WholeBody's fields."""
+def rows_of(entry: Mapping[str, Any]) -> NDArray[np.float64] | None:
+    """Return the (K, 3) rows of an annotation or result, whatever fields they are spread over."""
     if _SAPIENS in entry:
         return np.array(entry[_SAPIENS], dtype=np.float64).reshape(-1, 3)
     if not entry.get("keypoints"):
