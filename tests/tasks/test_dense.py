@@ -44,6 +44,17 @@ def test_normal_losses_equal_the_originals():
     assert float(losses["normals_l1"]) == pytest.approx(float(GOLDEN["normal_l1"]), rel=1e-5)
 
 
+def test_the_second_generations_gradient_term_counts_valid_neighbours():
+    truth = torch.zeros(1, 3, 2, 3)
+    truth[:, :, 1, 2] = -1000  # one pixel unknown
+    guess = torch.zeros(1, 3, 2, 3)
+    guess[0, 0, 0, 0] = 0.5  # differs from its right and its lower neighbour
+    found = Normals(cosine=10.0, gradient=10.0).loss(guess, {"normals": truth})
+    # x: pairs (0,0)-(0,1), (0,1)-(0,2), (1,0)-(1,1); y: (0,0)-(1,0), (0,1)-(1,1)
+    assert float(found["normals_gradient"]) == pytest.approx(10 * (0.25 / 3 + 0.25 / 2))
+    assert "normals_gradient" not in Normals().loss(guess, {"normals": truth})
+
+
 def test_losses_without_a_valid_pixel_are_zero_and_have_a_slope():
     output = torch.zeros(2, 3, 4, 4, requires_grad=True)
     normals = Normals().loss(output, {"normals": torch.full((2, 3, 4, 4), -1000.0)})

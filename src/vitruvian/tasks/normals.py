@@ -28,10 +28,15 @@ class Normals:
             (1, -1, -1) for a network that speaks OpenGL axes (x right, y up, z to the viewer).
         resize_after_unit: divide by the length before the last resize (second generation) or
             after it (first generation).
+        cosine: factor of 1 - cos (1 in the first generation, 10 in the second).
+        gradient: factor of the squared error of differences between neighbours (0 in the first
+            generation, 10 in the second).
     """
 
     signs: tuple[int, int, int] = (1, -1, -1)
     resize_after_unit: bool = False
+    cosine: float = 1.0
+    gradient: float = 0.0
 
     name = "normals"
     channels = 3
@@ -53,7 +58,7 @@ class Normals:
         return {"normals": torch.from_numpy(vectors).movedim(-1, 0)}
 
     def loss(self, output: Tensor, target: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return {"normals_cosine", "normals_l1"} for raw vectors (B, 3, h, w).
+        """Return {"normals_cosine", "normals_l1"[, "normals_gradient"]} for raw vectors (B, 3, h, w).
 
         Means over valid pixels of 1 - cos and of the L1 distance summed over the three channels,
         both of the unnormalised prediction (published code).
@@ -64,10 +69,14 @@ class Normals:
         count = valid.sum().clamp(min=1)
         cosine = F.cosine_similarity(guess, truth, dim=1, eps=1e-8)
         distance = (guess - truth).abs().sum(dim=1)
-        return {
-            "normals_cosine": torch.where(valid, 1 - cosine, 0.0).sum() / count,
+        losses = {
+            "normals_cosine": self.cosine * torch.where(valid, 1 - cosine, 0.0).sum() / count,
             "normals_l1": torch.where(valid, distance, 0.0).sum() / count,
         }
+        if self.gradient:
+            steps = _difference_error(guess, truth, valid)
+            losses["normals_gradient"] = self.gradient * steps
+        return losses
 
     def decode(self, output: Tensor, views: Sequence[View], *, exact: bool = False) -> list[Raster]:
         """Return unit normals in camera space at photograph pixels in each view.
@@ -118,3 +127,14 @@ class Normals:
         guess, true = pair
         values = np.where(guess.mask[..., None], guess.values, np.nan)
         accumulator.update(prediction=values, truth=true.values, mask=true.mask)
+
+
+def _difference_error(guess: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+    """Squared error of forward differences, summed over channels: means of pairs, x plus y."""
+    total = guess.new_zeros(())
+    for axis in (-1, -2):
+        length = guess.shape[axis] - 1
+        pair = valid.narrow(axis, 0, length) & valid.narrow(axis, 1, length)
+        error = (guess - truth).diff(dim=axis).square().sum(dim=1)
+        total = total + torch.where(pair, error, 0.0).sum() / pair.sum().clamp(min=1)
+    return total

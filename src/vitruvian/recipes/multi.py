@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several tasks on one backbone: what the default weights are trained with."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from vitruvian.errors import InputError, unknown_name
+from vitruvian.geometry import Size
+from vitruvian.model.sizes import ViTConfig
+from vitruvian.recipes.finetune import OWN_INPUT, is_first, is_second, named, own_run, words
+from vitruvian.recipes.run import Run
+from vitruvian.tasks import TASKS, Depth, Normals, Parts, Pose, Task
+from vitruvian.train.optim import OptimiserConfig
+from vitruvian.vocabulary import Vocabulary
+
+WEIGHTS = {"pose": 1.0, "parts": 1.0, "depth": 0.5, "normals": 1.0}
+"""Factors of the tasks' losses [V]: about equal after the first tenth of a training."""
+EMA = 0.999
+
+
+def multi(
+    size: str | ViTConfig = "tiny",
+    *,
+    tasks: Sequence[str] = ("pose", "parts", "depth", "normals"),
+    points: str | Vocabulary = "sapiens308",
+    parts: str | Vocabulary = "parts28",
+    samples: int | None = None,
+    steps: int | None = None,
+    epochs: int | None = None,
+    batch: int | None = None,
+    input_size: Size | None = None,
+) -> Run:
+    """Return a training of several tasks that share a backbone and people's windows [V].
+
+    A sample may lack labels of some tasks: it then counts for the others. Numbers as of our own
+    sizes in the other recipes, with a moving average of the weights; go on at a larger input with
+    ``init`` and ``input_size=(512, 384)``.
+
+    Args:
+        size: a key of ``SIZES``, or the backbone of initial weights.
+        tasks: which.
+        points: vocabulary of the keypoints.
+        parts: vocabulary of the parts.
+        samples: people in the training set, from which epochs become steps.
+        steps: of the training, instead of epochs.
+        epochs: 100 if not given.
+        batch: people per step, 32 if not given.
+        input_size: (height, width), 256×192 if not given.
+    """
+    for name in tasks:
+        if name not in TASKS:
+            raise unknown_name("task", name, TASKS)
+    if not tasks or len(set(tasks)) != len(tasks):
+        raise InputError(f"tasks {', '.join(tasks) or 'none'} · wanted one or more, each once")
+    width = (input_size or OWN_INPUT)[1]
+    sigma = max(1.5, 6.0 * width / 768)
+    built: dict[str, Task] = {}
+    for name in tasks:
+        if name == "pose":
+            built[name] = Pose(vocabulary=words(points), sigma=sigma, objective="cross_entropy")
+        elif name == "parts":
+            built[name] = Parts(vocabulary=words(parts))
+        else:
+            built[name] = Depth() if name == "depth" else Normals()
+    asking = [(task, WEIGHTS[name]) for name, task in built.items()]
+    run = own_run(
+        "multi", size, asking, samples=samples, steps=steps, epochs=epochs, batch=batch,
+        input_size=input_size,
+    )  # fmt: skip
+    loop = replace(run.loop, ema=EMA)
+    name = named(size)
+    if is_first(name) or is_second(name):  # the rates of their single tasks
+        loop = replace(loop, optimiser=OptimiserConfig(lr=5e-4, layer_decay=0.85))
+    return replace(run, loop=loop)
