@@ -4,7 +4,7 @@
 from vitruvian.metrics.accumulator import Accumulator, Average
 from vitruvian.metrics.calibration import Calibration
 from vitruvian.metrics.depth import Alignment, DepthMetrics
-from vitruvian.metrics.keypoints import KeypointAP
+from vitruvian.metrics.keypoints import KeypointAP, Ranking
 from vitruvian.metrics.masks import MaskMetrics
 from vitruvian.metrics.motion import Jitter
 from vitruvian.metrics.normals import NormalMetrics
@@ -22,6 +22,7 @@ __all__ = [
     "KeypointAP",
     "MaskMetrics",
     "NormalMetrics",
+    "Ranking",
     "candidate_areas",
     "oks_matrix",
     "oks_nms",

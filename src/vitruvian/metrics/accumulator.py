@@ -10,6 +10,7 @@ last bit: counts are integers, floating-point sums are kept exactly, and rows ca
 their image. Nothing to measure (no people, no valid pixel) gives NaN, never a warning or an error.
 """
 
+import copy
 import json
 import math
 from abc import ABC, abstractmethod
@@ -61,6 +62,14 @@ class Accumulator(ABC):
     @abstractmethod
     def result(self) -> dict[str, float]:
         """The numbers so far, by name; NaN where there was nothing to measure."""
+
+    def empty(self) -> Self:
+        """Return an accumulator of the same settings that has seen nothing."""
+        fresh = copy.copy(self)
+        fresh._totals = {name: np.zeros_like(total) for name, total in self._totals.items()}
+        fresh._sums, fresh._broken = dict.fromkeys(self._sums, 0), dict.fromkeys(self._broken, 0)
+        fresh._rows = {name: [] for name in self._rows}
+        return fresh
 
     def merge(self, other: Self) -> None:
         """Take in everything ``other`` has seen, as if its updates had been made here.

@@ -85,6 +85,11 @@ class DepthMetrics(Accumulator):
         self._totals["measured"] += 1
         self._add(sums if self.average == "pixel" else _numbers(sums, d.size))
 
+    @property
+    def pixels(self) -> int:
+        """How many pixels were compared so far."""
+        return int(self._totals["covered"])
+
     def result(self) -> dict[str, float]:
         """The numbers so far; see the class."""
         images, measured = int(self._totals["images"]), int(self._totals["measured"])

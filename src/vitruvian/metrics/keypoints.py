@@ -3,6 +3,8 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,7 +38,8 @@ class KeypointAP(Accumulator):
     matched to such a person does not count.
 
     Equal to the COCO reference code, including ties, crowds, area ranges and the limit of 20
-    detections. Memory: 16 bytes and 8 per group for each counted detection.
+    detections. Memory: 16 bytes and 8 per group for each counted detection, 8 and 6 per group for
+    each image.
     """
 
     def __init__(
@@ -76,9 +79,9 @@ class KeypointAP(Accumulator):
                 "groups": {name: group.tolist() for name, group in self.groups.items()},
                 "area_points": None if area is None else area.tolist(),
             },
-            totals={"people": (len(self.groups), len(AREAS))},
             rows={
                 "images": (np.int64, ()),
+                "people": (np.uint16, (len(self.groups), len(AREAS))),
                 "image": (np.int64, ()),
                 "score": (np.float64, ()),
                 "right": cells,
@@ -144,9 +147,9 @@ class KeypointAP(Accumulator):
         skip = (spared | (counts == 0))[:, None] | _out_of_range(sizes).T
         right, wrong = _match(oks, skip, many, _out_of_range(self._extents(xy)))
 
-        self._totals["people"] += (~skip).sum(axis=2)
         self._append(
             images=np.array([image], np.int64),
+            people=(~skip).sum(axis=2, dtype=np.uint16)[None],
             image=np.full(len(xy), image, np.int64),
             score=confidence,
             right=right,
@@ -164,13 +167,15 @@ class KeypointAP(Accumulator):
         sides -= np.minimum.reduceat(chosen, starts, axis=2)
         return sides[0] * sides[1]
 
-    def result(self) -> dict[str, float]:
-        """The numbers so far; see the class.
+    def ranking(self) -> "Ranking":
+        """Return all that was seen in order of rank, to be summed up over any choice of images.
 
         Raises:
             InputError: An image was given more than once.
         """
-        images, times = np.unique(self._joined("images"), return_counts=True)
+        images, first, times = np.unique(
+            self._joined("images"), return_index=True, return_counts=True
+        )
         if (times > 1).any():
             twice = images[times > 1]
             raise InputError(
@@ -184,11 +189,62 @@ class KeypointAP(Accumulator):
             np.unpackbits(self._joined(name)[order], axis=-1, count=_CELLS).view(bool)
             for name in ("right", "wrong")
         )
+        return Ranking(
+            groups=tuple(self.groups),
+            images=images,
+            people=self._joined("people")[first].astype(np.int64),
+            owner=np.searchsorted(images, self._joined("image")[order]),
+            right=right,
+            wrong=wrong,
+        )
+
+    def result(self) -> dict[str, float]:
+        """The numbers so far; see the class.
+
+        Raises:
+            InputError: An image was given more than once.
+        """
+        return self.ranking().result()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ranking:
+    """Detections of I images by falling score, and in which cells each was right or wrong.
+
+    Attributes:
+        groups: the N names.
+        images: (I,) their numbers, rising.
+        people: (I, N, areas) annotated people who count.
+        owner: (D,) place in ``images`` of each detection's image.
+        right: (D, N, cells) whether it found somebody who counts.
+        wrong: (D, N, cells) whether it found nobody.
+    """
+
+    groups: tuple[str, ...]
+    images: NDArray[np.int64]
+    people: NDArray[np.int64]
+    owner: NDArray[np.intp]
+    right: Bools
+    wrong: Bools
+
+    def result(self, times: ArrayLike | None = None) -> dict[str, float]:
+        """Return the numbers of `KeypointAP`.
+
+        Args:
+            times: (I,) how often each image counts, as in a bootstrap sample; None: once each.
+        """
+        count = np.ones(len(self.images)) if times is None else np.asarray(times, np.float64)
+        each = count[self.owner][:, None]
+        used = None if times is None else np.flatnonzero(each[:, 0])
+        people = np.tensordot(count, self.people, axes=1)
         result: dict[str, float] = {}
         for n, name in enumerate(self.groups):
             prefix = f"{name}/" if name else ""
-            people = np.repeat(self._totals["people"][n], len(OKS_THRESHOLDS))
-            curves = _precision_recall(right[:, n], wrong[:, n], people)
+            right, wrong = self.right[:, n], self.wrong[:, n]
+            if used is not None:
+                right, wrong = right[used] * each[used], wrong[used] * each[used]
+            wanted = np.repeat(people[n], len(OKS_THRESHOLDS))
+            curves = _precision_recall(right, wrong, wanted)
             for kind, values in zip(("AP", "AR"), curves, strict=True):
                 table = dict(zip(AREAS, values.reshape(len(AREAS), -1), strict=True))
                 result[f"{prefix}{kind}"] = nan_mean(table[""])
@@ -264,9 +320,12 @@ def _out_of_range(areas: NDArray[np.float64]) -> Bools:
 
 
 def _precision_recall(
-    right: Bools, wrong: Bools, people: NDArray[np.int64]
+    right: NDArray[Any], wrong: NDArray[Any], people: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Average precision (mean at 101 recalls) and final recall of (n, cells) ranked outcomes."""
+    """Average precision (mean at 101 recalls) and final recall of (n, cells) ranked outcomes.
+
+    Outcomes are whether, or how often, each counts.
+    """
     precision, recall = np.full(_CELLS, math.nan), np.full(_CELLS, math.nan)
     hits = right.cumsum(axis=0, dtype=np.float64)
     shares = hits / np.maximum(hits + wrong.cumsum(axis=0), 1)

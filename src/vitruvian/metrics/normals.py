@@ -100,6 +100,11 @@ class NormalMetrics(Accumulator):
             root = math.sqrt(square / covered)
             self._add({"mean": mean / covered, "median": median(degrees), "RMSE": root})
 
+    @property
+    def pixels(self) -> int:
+        """How many pixels were compared so far."""
+        return int(self._totals["covered"])
+
     def result(self) -> dict[str, float]:
         """The numbers so far; see the class."""
         covered, measured = int(self._totals["covered"]), int(self._totals["measured"])
