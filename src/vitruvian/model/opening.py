@@ -75,7 +75,7 @@ def open_weights(
     config = network_config(identity, where=where, **hints)
     network = build(lambda: Network(config))
     drawn = decoder_config(identity, where=where, decoder_heads=decoder_heads or 1)
-    shapes = _shapes(network, drawn)
+    shapes = tensor_shapes(network, drawn)
     pieces = published_pieces(identity.layout, shapes)
     kept = [n for n in file.records if not ignored(identity.layout, n)]
     _compare(file, kept, pieces, shapes, f"{where}: this is {identity.sentence}, but")
@@ -154,7 +154,7 @@ def _open_own(
         named = replace(card.tasks[chosen], vocabulary=vocabulary, settings=kept)
         card = replace(card, tasks={**card.tasks, chosen: named})
     network = build(lambda: Network(card.network))
-    shapes = _shapes(network, card.decoder)
+    shapes = tensor_shapes(network, card.decoder)
     pieces = {n: Piece(n, 0, s[0]) for n, s in shapes.items()}
     _compare(file, list(file.records), pieces, shapes, f"{where}: {_own_sentence(card)}, but")
     return Opened(
@@ -198,7 +198,7 @@ def build(make: Callable[[], M]) -> M:
         return make()
 
 
-def _shapes(network: Network, decoder: MAEConfig | None) -> dict[str, Shape]:
+def tensor_shapes(network: Network, decoder: MAEConfig | None) -> dict[str, Shape]:
     """Return the shapes of a network's state dict, and of its decoder as ``decoder.…``."""
     state = network.state_dict()
     if decoder is not None:

@@ -9,7 +9,7 @@ Pickles are never executed.
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -22,8 +22,15 @@ from vitruvian.model.architecture import Hints, check_hints, decoder_config
 from vitruvian.model.card import KEY, Card, Source
 from vitruvian.model.mae import MAE
 from vitruvian.model.names import Piece, Shape
-from vitruvian.model.network import Network
-from vitruvian.model.opening import Opened, build, open_weights, sentence, task_name
+from vitruvian.model.network import Network, NetworkConfig
+from vitruvian.model.opening import (
+    Opened,
+    build,
+    open_weights,
+    sentence,
+    task_name,
+    tensor_shapes,
+)
 from vitruvian.model.storage import DTYPES, TensorFile, TensorReader, write_safetensors
 
 DType = torch.dtype | str | None
@@ -109,7 +116,7 @@ def load_mae(
         assert opened.identity is not None
         decoder = decoder_config(opened.identity, where=str(path), decoder_heads=decoder_heads)
     model = build(lambda: MAE(opened.card.network.backbone, decoder))
-    names = {n.replace("encoder.", "backbone.", 1): n for n in model.state_dict()}
+    names = {_own_name(n): n for n in model.state_dict()}
     tensors = _read(opened, names, torch.device(device), dtype)
     model.load_state_dict({names[n]: t for n, t in tensors.items()}, assign=True)
     return model
@@ -180,24 +187,76 @@ def convert(
     return card
 
 
-def save(path: str | Path, network: Network, card: Card) -> None:
+def save(path: str | Path, network: Network | MAE, card: Card) -> None:
     """Write a network and its card as one self-describing file, whole or not at all.
+
+    A ``MAE`` is written with its decoder, for ``load_mae``; ``load`` reads its encoder.
 
     Raises:
         InputError: the card describes another network, or ``path`` has another suffix.
     """
+    if isinstance(network, MAE):
+        config = NetworkConfig(backbone=network.encoder.config)
+        card = replace(card, decoder=network.config)
+    else:
+        config, card = network.config, replace(card, decoder=None)
+    if card.network != config:
+        raise InputError(f"{path}: the card {card.name!r} describes another network than this one")
+    save_tensors(path, network.state_dict(), card)
+
+
+def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], card: Card) -> None:
+    """Write the state of the network that a card describes, as ``save`` does.
+
+    Args:
+        path: ends in ``.safetensors``; replaced if it exists.
+        tensors: of a ``Network``, or of a ``MAE`` where the card has a decoder.
+        card: describes them.
+
+    Raises:
+        InputError: these are not that network's tensors, or ``path`` has another suffix.
+    """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise InputError(f"{path}: given suffix {path.suffix!r} · wanted .safetensors")
-    if card.network != network.config:
-        raise InputError(f"{path}: the card {card.name!r} describes another network than this one")
-    tensors = network.state_dict()
+    if card.decoder is not None:
+        tensors = {_own_name(name): tensor for name, tensor in tensors.items()}
+    network = build(lambda: Network(card.network))
+    wanted = tensor_shapes(network, card.decoder)
+    other = wanted.items() ^ {(name, tuple(t.shape)) for name, t in tensors.items()}
+    if other:
+        name = min(name for name, _ in other)
+        given = tuple(tensors[name].shape) if name in tensors else "missing"
+        raise InputError(
+            f"{path}: the card {card.name!r} describes another network: {name} {given} · wanted "
+            f"{wanted.get(name, 'no such name')}"
+        )
     layout = {
         name: (str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
         for name, tensor in tensors.items()
     }
-    said = replace(card, decoder=None).to_json()
-    write_safetensors(path, layout, tensors.__getitem__, {"format": "pt", KEY: said})
+    write_safetensors(path, layout, tensors.__getitem__, {"format": "pt", KEY: card.to_json()})
+
+
+def _own_name(name: str) -> str:
+    """Return the name in our files of a tensor of a ``MAE``."""
+    return name.replace("encoder.", "backbone.", 1) if name.startswith("encoder.") else name
+
+
+def save_mae(path: str | Path, model: MAE, card: Card) -> None:
+    """Write an encoder with its pretraining decoder, as ``load_mae`` reads it.
+
+    Raises:
+        InputError: the card describes other networks, or ``path`` has another suffix.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise InputError(f"{path}: given suffix {path.suffix!r} · wanted .safetensors")
+    if card.network.backbone != model.encoder.config or card.decoder != model.config:
+        raise InputError(f"{path}: the card {card.name!r} describes another network than this one")
+    tensors = {n.replace("encoder.", "backbone.", 1): t for n, t in model.state_dict().items()}
+    layout = {n: (str(t.dtype).removeprefix("torch."), tuple(t.shape)) for n, t in tensors.items()}
+    write_safetensors(path, layout, tensors.__getitem__, {"format": "pt", KEY: card.to_json()})
 
 
 def _records(opened: Opened) -> dict[str, list[tuple[str, Piece]]]:

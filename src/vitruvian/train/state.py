@@ -3,16 +3,16 @@
 
 A checkpoint is a folder ``step-00001234`` with ``network.safetensors`` (plain weights, by name),
 ``optimiser.safetensors`` (``exp_avg/NAME`` …), ``average.safetensors`` if there is an average, and
-``state.json``. It is written under another name and renamed when complete, so a kill or a full disk
-leaves the previous ones as they were. Tensors are stored whole: a checkpoint does not depend on how
-many processes wrote it, and any number may go on from it.
+``state.json``. Where the tensors are spread over processes (FSDP2), each is a folder instead, with
+a file per process (``sharded``). It is written under another name and renamed when complete, so a
+kill or a full disk leaves the previous ones as they were. Any number of processes may go on from a
+checkpoint, however many wrote it; on several machines the folder has to be one they share.
 """
 
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from vitruvian.errors import InputError
+from vitruvian.errors import InputError, WeightsError
 from vitruvian.files import read_json, write_json
-from vitruvian.model.storage import write_safetensors
+from vitruvian.model.storage import DTYPES, open_tensors, write_safetensors
+from vitruvian.train import sharded
 
 FORMAT = 1
 _NAME = re.compile(r"step-(\d{8,})")
@@ -66,7 +67,7 @@ class Checkpoints:
     def save(
         self, step: int, files: Files, state: Mapping[str, Any], *, score: float | None = None
     ) -> Path:
-        """Write a checkpoint; every rank calls this with its share, rank 0 writes.
+        """Write a checkpoint; every rank calls this, and writes what only it holds.
 
         Args:
             step: optimiser steps done.
@@ -78,17 +79,19 @@ class Checkpoints:
             InputError: it could not be written (a full disk …); earlier ones are untouched.
         """
         first = not dist.is_initialized() or dist.get_rank() == 0
-        state = {"format": FORMAT, "step": step, "score": score, **state}
-        gather = _Gather(files)
-        failure = self._write(step, files, state, gather) if first else None
-        gather.rest()  # the other ranks' part; or, after a failure here, so that they can end
+        part = self.folder / f".step-{step:08d}.part"
+        failure = _told(_emptied(part) if first else None)
+        for name, tensors in files.items():
+            if failure is None and sharded.is_spread(tensors):
+                failure = sharded.write(part / name, tensors)
         if first and failure is None:
-            self._tidy()  # while the other ranks wait: they must not look at half a deletion
-        if dist.is_initialized():
-            told: list[str | None] = [failure]
-            dist.broadcast_object_list(told, 0)
-            failure = told[0]
+            whole = {n: t for n, t in files.items() if not sharded.is_spread(t)}
+            state = {"format": FORMAT, "step": step, "score": score, **state}
+            failure = self._finish(part, step, whole, {**state, "files": sorted(files)})
+        failure = _told(failure)
         if failure:
+            if first:
+                shutil.rmtree(part, ignore_errors=True)
             before = self.latest()
             rest = f"{before} is intact" if before else "there is no earlier checkpoint"
             raise InputError(
@@ -97,27 +100,23 @@ class Checkpoints:
             )
         return self.path(step)
 
-    def _write(
-        self, step: int, files: Files, state: Mapping[str, Any], gather: "_Gather"
-    ) -> str | None:
-        """Write and rename; return what went wrong."""
-        target, part = self.path(step), self.folder / f".step-{step:08d}.part"
+    def _finish(self, part: Path, step: int, whole: Files, state: Mapping[str, Any]) -> str | None:
+        """Write what one process writes, rename and tidy; return what went wrong."""
+        target = self.path(step)
         try:
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir(parents=True)
-            for name, tensors in files.items():
-                layout = {n: (_dtype(t), tuple(t.shape)) for n, t in tensors.items()}
-                path = part / f"{name}.safetensors"
-                write_safetensors(path, layout, partial(gather.take, name), {})
-            write_json(part / "state.json", {**state, "files": sorted(files)}, indent=1)
+            for name, tensors in whole.items():
+                shapes = {n: (_dtype(t), tuple(t.shape)) for n, t in tensors.items()}
+                write_safetensors(part / f"{name}.safetensors", shapes, tensors.__getitem__, {})
+            shards = [p.relative_to(part).as_posix() for p in part.glob("*/*")]
+            write_json(part / "state.json", {**state, "shards": sorted(shards)}, indent=1)
             for path in (*part.iterdir(), part):
                 _flush(path)
             if target.exists():
                 shutil.rmtree(target)
             part.rename(target)
             _flush(self.folder)
+            self._tidy()  # while the other ranks wait: they must not look at half a deletion
         except OSError as error:
-            shutil.rmtree(part, ignore_errors=True)
             return error.strerror or str(error)
         return None
 
@@ -186,21 +185,26 @@ def restore(
             f"{path}: {'no' if average is not None else 'a'} moving average in the checkpoint · "
             "keep the setting ema as it was, or start in another folder"
         )
-    with torch.no_grad():
-        for name, places in (("network", network.state_dict()), ("average", average)):
-            if places is None:
-                continue
-            stored = _read(path / f"{name}.safetensors", places)
-            for key, value in stored:
-                places[key].copy_(_like(places[key], value))
-        parameters = dict(network.named_parameters())
-        trained = {n for group in optimiser.param_groups for n in group["names"]}
-        optimiser.state.clear()
-        for key, value in _read(path / "optimiser.safetensors", None):
-            kind, _, owner = key.partition("/")
-            if owner not in trained:
-                raise InputError(f"{path}: {owner!r} was trained then and is frozen or gone now")
-            optimiser.state[parameters[owner]][kind] = _like(parameters[owner], value)
+    _fill(path, "network", network.state_dict(), state)
+    if average is not None:
+        _fill(path, "average", average, state)
+    parameters = dict(network.named_parameters())
+    trained = {n for group in optimiser.param_groups for n in group["names"]}
+    places: dict[str, Tensor] = {}
+    for key, (dtype, shape) in _layout(path, "optimiser", state).items():
+        kind, _, owner = key.partition("/")
+        if owner not in trained:
+            raise InputError(f"{path}: {owner!r} was trained then and is frozen or gone now")
+        if shape:
+            places[key] = torch.zeros_like(parameters[owner], dtype=dtype, requires_grad=False)
+        else:  # AdamW keeps its step count on the CPU unless it is fused
+            on_gpu = parameters[owner].device.type == "cuda"
+            places[key] = torch.zeros((), dtype=dtype, device="cuda" if on_gpu else "cpu")
+    _fill(path, "optimiser", places, state)
+    optimiser.state.clear()
+    for key, value in places.items():
+        kind, _, owner = key.partition("/")
+        optimiser.state[parameters[owner]][kind] = value
     if optimiser.state and len(optimiser.state) != len(trained):
         raise InputError(
             f"{path}: the optimiser knew {len(optimiser.state)} parameters · wanted "
@@ -209,57 +213,89 @@ def restore(
     return state
 
 
-def _like(place: Tensor, value: Tensor) -> Tensor:
-    """Return ``value`` on the device of ``place``, and spread as it is (scalars stay whole)."""
-    if isinstance(place, DTensor) and value.ndim:
-        value = value.to(place.device_mesh.device_type)
-        return distribute_tensor(value, place.device_mesh, place.placements)
-    # AdamW keeps its step count on the CPU unless it is fused.
-    return value.to(place.device) if value.ndim or place.device.type == "cuda" else value
+def read_tensors(path: Path, name: str) -> dict[str, Tensor]:
+    """Return the tensors of one file of a checkpoint, whole and on the CPU, however they lie.
+
+    Raises:
+        InputError: the checkpoint has none of that name, or is damaged.
+    """
+    state = read_state(path)
+    if name not in state["files"]:
+        raise InputError(f"{path}: no {name} · wanted one of {', '.join(state['files'])}")
+    places = {n: torch.empty(s, dtype=d) for n, (d, s) in _layout(path, name, state).items()}
+    _fill(path, name, places, state)
+    return places
 
 
-def _read(path: Path, wanted: Mapping[str, Tensor] | None) -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors of a file one by one; their names and shapes must be the wanted ones."""
+def _layout(path: Path, name: str, state: Mapping[str, Any]) -> sharded.Layout:
+    """Return dtypes and shapes in one file, or folder, of a checkpoint."""
+    lost = [part for part in state["shards"] if not (path / part).exists()]
+    if lost:
+        raise _damaged(path, f"{len(lost)} of its files are gone, {lost[0]} for one")
     try:
-        with safe_open(path, framework="pt") as file:
-            names = list(file.keys())
-            if wanted is not None:
-                shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
-                other = shapes.items() ^ {(n, tuple(t.shape)) for n, t in wanted.items()}
-                if other:
-                    name = min(name for name, _ in other)
-                    raise InputError(
-                        f"{path}: made for another network: {name} {shapes.get(name, 'missing')} · "
-                        f"wanted {tuple(wanted[name].shape) if name in wanted else 'no such name'} "
-                        "· start in another folder"
-                    )
-            for name in names:
-                yield name, file.get_tensor(name)
-    except (OSError, SafetensorError) as error:
+        if (path / name).is_dir():
+            return sharded.layout(path / name)
+        records = open_tensors(path / f"{name}.safetensors").records
+        return {key: (DTYPES[r.dtype], r.shape) for key, r in records.items()}
+    except (OSError, WeightsError) as error:
+        raise _damaged(path, error) from error
+
+
+@torch.no_grad()
+def _fill(path: Path, name: str, places: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Copy the tensors of a file, or folder, into ``places``; names and shapes must agree."""
+    shapes = {key: shape for key, (_, shape) in _layout(path, name, state).items()}
+    other = shapes.items() ^ {(n, tuple(t.shape)) for n, t in places.items()}
+    if other:
+        key = min(key for key, _ in other)
         raise InputError(
-            f"{path}: damaged ({error}) · delete the folder {path.parent.name} to go on from the "
-            "checkpoint before it"
-        ) from error
+            f"{path}: made for another network: {key} {shapes.get(key, 'missing')} · wanted "
+            f"{tuple(places[key].shape) if key in places else 'no such name'} · start in another "
+            "folder"
+        )
+    try:
+        if (path / name).is_dir():
+            sharded.read_into(path / name, places)
+            return
+        with safe_open(path / f"{name}.safetensors", framework="pt") as file:
+            for key, place in places.items():
+                place.copy_(_like(place, file.get_tensor(key)))
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, error) from error
 
 
-class _Gather:
-    """Collects spread tensors one by one; every rank takes all of them in the same order."""
+def _damaged(path: Path, why: object) -> InputError:
+    return InputError(
+        f"{path}: damaged ({why}) · delete the folder {path.name} to go on from the checkpoint "
+        "before it"
+    )
 
-    def __init__(self, files: Files) -> None:
-        self._files = files
-        self._left = [(file, name) for file, tensors in files.items() for name in tensors]
 
-    def take(self, file: str, name: str) -> Tensor:
-        """Return a tensor as a whole."""
-        place = self._left.pop(0)
-        assert place == (file, name), f"{place} comes before {(file, name)}"
-        tensor = self._files[file][name]
-        return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+def _like(place: Tensor, value: Tensor) -> Tensor:
+    """Return ``value`` spread as ``place`` is."""
+    if not isinstance(place, DTensor):
+        return value
+    value = value.to(place.device_mesh.device_type)
+    return distribute_tensor(value, place.device_mesh, place.placements)
 
-    def rest(self) -> None:
-        """Take, and drop, all that nobody asked for."""
-        while self._left:
-            self.take(*self._left[0])
+
+def _told(failure: str | None) -> str | None:
+    """Return what went wrong on rank 0, on every rank."""
+    if not dist.is_initialized():
+        return failure
+    told: list[str | None] = [failure]
+    dist.broadcast_object_list(told, 0)
+    return told[0]
+
+
+def _emptied(part: Path) -> str | None:
+    """Make an empty folder; return what went wrong."""
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        part.mkdir(parents=True)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def _dtype(tensor: Tensor) -> str:
