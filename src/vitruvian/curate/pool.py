@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes that may crash or hang, and a supervisor that finds out over which picture.
+
+A process drops a breadcrumb into shared memory before every step: what it does, and to which rows.
+When it dies, or no new breadcrumb falls for too long (then it is killed), the supervisor starts
+another one with what was learned. The first death over a step says nothing (somebody may have
+killed the process); after the second over the same batch its pictures are taken one at a time, and
+a single picture that was there twice is not tried again. So one such picture costs one row.
+"""
+
+import contextlib
+import errno
+import multiprocessing.connection
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.process import parent_process
+from pathlib import Path
+from typing import Any
+
+from vitruvian.curate.shardwork import DECODE, OPENING, Beat, Task, score_shard
+from vitruvian.curate.stage import Scorer, Stage
+from vitruvian.curate.tree import Tree
+from vitruvian.data.workers import worker_context
+from vitruvian.errors import VitruvianError
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_OPENING_PATIENCE = 900.0  # seconds a stage may take to load its weights
+_MOST_DEATHS = 40  # over one shard; then it is given up
+_POLL = 0.1
+_KILLED = "was killed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of a shard.
+
+    Attributes:
+        task: the shard, with what was learned of its pictures on the way.
+        rows: how many it has.
+        deaths: processes lost over it.
+        error: why there is no record, or ``None``.
+        fatal: whether going on with other shards is pointless (a full disk, missing weights).
+    """
+
+    task: Task
+    rows: int = 0
+    deaths: int = 0
+    error: str | None = None
+    fatal: bool = False
+
+
+@dataclass(frozen=True)
+class Tick:
+    """How many rows are done in shards that are being worked on."""
+
+    rows: int
+
+
+class Hand:
+    """One supervised process. Not for several threads at a time."""
+
+    def __init__(self, stages: Sequence[Stage], *, patience: float = 60.0) -> None:
+        """Prepare; the process starts with the first shard.
+
+        Args:
+            stages: all stages of the run, upstream ones first.
+            patience: seconds without a breadcrumb after which a process counts as hung.
+        """
+        self._stages, self._patience = tuple(stages), patience
+        self._names = (OPENING, DECODE, "commit", *(stage.name for stage in stages))
+        self._context = worker_context("vitruvian.curate.pool")
+        self._crumb: Any = self._context.RawArray("q", 4)  # tick, what, first, last
+        self._process: Any = None
+        self._pipe: Any = None
+        self._stop = threading.Event()
+
+    @property
+    def rows(self) -> int:
+        """Rows of the current shard that are behind it."""
+        return max(0, int(self._crumb[2]))
+
+    @property
+    def pid(self) -> int | None:
+        """Number of the process, if one is running."""
+        return None if self._process is None else self._process.pid
+
+    def run(self, task: Task) -> Result:
+        """Score a shard, with as many processes as that takes."""
+        deaths: Counter[tuple[str, int, int]] = Counter()
+        while not self._stop.is_set():
+            self._start()
+            with contextlib.suppress(OSError):  # it died already: waiting tells
+                self._pipe.send(task)
+            end = self._wait()
+            if isinstance(end, Result):
+                return replace(end, task=task, deaths=deaths.total())
+            self.close()
+            _sweep(task)
+            what, first, last = self._place()
+            deaths[what, first, last] += 1
+            if deaths.total() > _MOST_DEATHS:
+                text = f"{task.shard.name}: {_MOST_DEATHS} processes died over it: given up"
+                return Result(task=task, deaths=deaths.total(), error=text)
+            if what == OPENING and deaths[what, first, last] >= (10 if end == _KILLED else 3):
+                text = f"a process cannot set up its stages: it {end}, again and again"
+                return Result(task=task, deaths=deaths.total(), error=text, fatal=True)
+            task = _learned(task, deaths, (what, first, last), end)
+        return Result(task=task, error="stopped", fatal=True)
+
+    def _place(self) -> tuple[str, int, int]:
+        return self._names[int(self._crumb[1])], int(self._crumb[2]), int(self._crumb[3])
+
+    def _start(self) -> None:
+        if self._process is not None and self._process.is_alive():
+            return
+        self.close()
+        self._crumb[:] = [0, 0, 0, 0]
+        self._pipe, far = self._context.Pipe()
+        arguments = (far, self._crumb, self._stages, self._names)
+        with _single_threaded():
+            self._process = self._context.Process(target=_serve, args=arguments, daemon=True)
+            self._process.start()
+        far.close()
+
+    def _wait(self) -> Result | str:
+        """Wait for a result; else say how the process ended."""
+        tick, since = -1, time.monotonic()
+        while True:
+            ready = multiprocessing.connection.wait([self._pipe, self._process.sentinel], _POLL)
+            if self._pipe in ready:
+                with contextlib.suppress(EOFError, OSError):
+                    return self._pipe.recv()
+            if ready:
+                self._process.join()
+                code = self._process.exitcode
+                return _KILLED if code == -signal.SIGKILL else f"ended with code {code}"
+            if self._stop.is_set():
+                self._process.kill()
+                return "was stopped"
+            now = time.monotonic()
+            if self._crumb[0] != tick:
+                tick, since = self._crumb[0], now
+            opening = self._names[int(self._crumb[1])] == OPENING
+            if now - since > (_OPENING_PATIENCE if opening else self._patience):
+                self._process.kill()
+                self._process.join()
+                return "hung"
+
+    def stop(self) -> None:
+        """End what is going on, from another thread."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._process.close()
+            self._pipe.close()
+        self._process = self._pipe = None
+
+
+def _sweep(task: Task) -> None:
+    """Remove what a process left of records it had not finished."""
+    folder, _, number = task.shard.name.rpartition("/")
+    hidden = f"{folder}/.{number}"
+    tree = Tree(Path(task.shard.root))
+    for name in task.stages:
+        for path in tree.root.glob(f"records/{name}/*/{hidden}.*"):
+            path.unlink(missing_ok=True)
+
+
+def _learned(
+    task: Task, deaths: Counter[tuple[str, int, int]], place: tuple[str, int, int], end: str
+) -> Task:
+    """Return the task with what a death says about its pictures."""
+    what, first, last = place
+    count = deaths[place]
+    # Somebody outside may kill any process, twice over the same picture by chance: then once more.
+    enough = 3 if end == _KILLED else 2
+    if what in (OPENING, "commit") or count < enough:
+        return task
+    if last - first > 1:
+        return replace(task, careful=task.careful | {(what, first)})
+    verdict = "timeout" if end == "hung" else "crash"
+    return replace(task, poison={**task.poison, (what, first): verdict})
+
+
+@contextlib.contextmanager
+def _single_threaded() -> Iterator[None]:
+    """Start processes in an environment that asks numerical libraries for one thread."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+# ----------------------------------------------------------------------------- in the process
+
+
+def _serve(pipe: Any, crumb: Any, stages: Sequence[Stage], names: Sequence[str]) -> None:
+    """What a process does: shards until the supervisor is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides what an interrupt means
+    threading.Thread(target=_watch_parent, daemon=True).start()
+    import cv2
+
+    cv2.setNumThreads(1)
+
+    def beat(what: str, first: int, last: int) -> None:
+        crumb[1], crumb[2], crumb[3] = names.index(what), first, last
+        crumb[0] += 1
+
+    try:
+        beat(OPENING, 0, 0)
+        scorers = open_all(stages)
+    except Exception as error:
+        with contextlib.suppress(EOFError, OSError):
+            pipe.send(Result(task=pipe.recv(), error=describe(error), fatal=True))
+        return
+    while True:
+        try:
+            task = pipe.recv()
+        except (EOFError, OSError):
+            return
+        pipe.send(attempt(task, stages, scorers, beat))
+
+
+def _watch_parent() -> None:
+    """End this process when the one that started it is gone: nobody waits for its shard."""
+    parent = parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def open_all(stages: Sequence[Stage]) -> dict[str, Scorer]:
+    """Set all stages up, each on one thread."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
+    return {stage.name: stage.open() for stage in stages}
+
+
+def attempt(task: Task, stages: Sequence[Stage], scorers: dict[str, Scorer], beat: Beat) -> Result:
+    """Score a shard; a failure is a result."""
+    try:
+        return Result(task=task, rows=score_shard(task, stages, scorers, beat))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free = shutil.disk_usage(task.shard.root).free
+            text = (
+                f"the disk of {task.shard.root} is full ({free / 1e9:.1f} GB left): make room, "
+                "then the same command goes on where it stopped"
+            )
+            return Result(task=task, error=text, fatal=True)
+        return Result(task=task, error=f"{task.shard.name}: {describe(error)}")
+    except Exception as error:
+        return Result(task=task, error=f"{task.shard.name}: {describe(error)}")
+
+
+def describe(error: BaseException) -> str:
+    """Return an error's text; of one that nobody meant also where it was raised."""
+    if isinstance(error, VitruvianError):
+        return str(error)
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    place = f" ({Path(last[0].filename).name}:{last[0].lineno})" if last else ""
+    return f"{type(error).__name__}: {error}{place}"

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A stage: one kind of question asked of every picture, knowing nothing of shards and thresholds.
+
+A stage is a frozen value that says what it needs and which columns it adds; ``open`` does the heavy
+set-up once per process and returns a function of a batch of pictures. Answers depend on the picture
+and the stage alone, not on which other stages run beside it: copies of a picture are always made
+the same way, from one decoded base of at most `BASE` pixels.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vitruvian.decode import ImageHeader, read_reduced
+from vitruvian.image import resize
+
+BASE = 1024
+"""Longer side of the decoded copy that all smaller ones are made from, in pixels."""
+
+COMMON = pa.schema(
+    [("row", pa.int32()), ("status", pa.string()), ("error", pa.string()), ("ms", pa.float32())]
+)
+"""Columns of every record: row of the shard, how it went, why not, milliseconds it took.
+
+``status`` is "ok" (perhaps "ok:…", with a remark), "bad:…" of a picture that is no good,
+"skipped" of a stage that was not asked because of that, "error" of a stage that failed on the
+picture, "crash" or "timeout" where its process died or hung over it, and "transient:…" of what may
+go better another time.
+"""
+TIMING = "ms"
+"""The one column that differs between equal runs."""
+
+
+@dataclass
+class Picture:
+    """One row of a shard as stages see it.
+
+    Attributes:
+        row: of the shard.
+        data: the file.
+        source: where it was found, a path or an address.
+        header: what its first bytes say; ``None`` if they say nothing.
+        status: as in the record of the stage integrity.
+        error: why it is no good.
+        base: RGB uint8 copy, upright, its longer side at most `BASE`; ``None`` if not decoded.
+        decode_ms: milliseconds that took.
+        before: what the stage upstream said of it.
+    """
+
+    row: int
+    data: bytes
+    source: str = ""
+    header: ImageHeader | None = None
+    status: str = "ok"
+    error: str | None = None
+    base: NDArray[np.uint8] | None = None
+    decode_ms: float = 0.0
+    before: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    _copies: dict[int, NDArray[np.uint8]] = field(default_factory=dict[int, Any])
+
+    @property
+    def sound(self) -> bool:
+        """Whether it can be looked at."""
+        return self.status.startswith("ok")
+
+    def pixels(self, side: int) -> NDArray[np.uint8]:
+        """Return an RGB uint8 copy whose longer side is at most ``side`` pixels, upright.
+
+        Smaller pictures stay as they are. Beyond `BASE` the file is decoded again, in whole.
+        """
+        if side not in self._copies:
+            assert self.base is not None
+            start = self.base if side <= BASE else read_reduced(self.data, side)
+            self._copies[side] = shrunk(start, side)
+        return self._copies[side]
+
+
+def shrunk(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Return a picture averaged down to ``side`` pixels along its longer side, never enlarged."""
+    height, width = pixels.shape[:2]
+    longer = max(height, width)
+    if longer <= side:
+        return pixels
+    size = max(1, round(height * side / longer)), max(1, round(width * side / longer))
+    return resize(pixels, size, "area")
+
+
+Row = Mapping[str, Any]
+Scorer = Callable[[Sequence[Picture]], Sequence[Row]]
+"""Answers for a batch of sound pictures: as many rows as pictures, with the stage's columns."""
+
+
+class Stage(Protocol):
+    """One scorer; see the module text."""
+
+    @property
+    def name(self) -> str:
+        """What it is called on the command line and in paths; prefix of its columns."""
+        ...
+
+    @property
+    def decodes(self) -> bool:
+        """Whether it looks at pixels."""
+        ...
+
+    @property
+    def upstream(self) -> "Stage | None":
+        """The stage whose answers it builds on."""
+        ...
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns it adds to `COMMON`."""
+        ...
+
+    def identity(self) -> Mapping[str, Any]:
+        """Return what its answers depend on, as JSON: version, parameters, weights, libraries."""
+        ...
+
+    def open(self) -> Scorer:
+        """Do the heavy set-up, once per process."""
+        ...
+
+
+def fingerprint(stage: Stage) -> str:
+    """Return 12 hexadecimal digits that change whenever a stage's answers may."""
+    text = json.dumps({"name": stage.name, **stage.identity()}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, such as weights."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stages and detectors that do as they are told; processes of the pool import them from here."""
+
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from vitruvian.curate import shardwork
+from vitruvian.curate.stage import Picture, Row, Scorer
+
+CRASH, HANG, RAISE, MEMORY = b"CRASHME!", b"HANGS!!!", b"RAISES!!", b"MEMORY!!"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Obedient:
+    """Does to its process what the end of a file says; slow, so that it can be killed meanwhile."""
+
+    seconds: float = 0.0
+    where: str = "score"  # or "decode"
+    name: ClassVar[str] = "obedient"
+    decodes: ClassVar[bool] = True
+    upstream: ClassVar[None] = None
+    schema: ClassVar[pa.Schema] = pa.schema([("mean", pa.float64())])
+
+    def identity(self) -> Mapping[str, Any]:
+        return {"version": 1}
+
+    def open(self) -> Scorer:
+        if self.where == "decode":
+            plain = shardwork.read_reduced
+
+            def reading(data, enough):
+                obey(data)
+                return plain(data, enough)
+
+            shardwork.read_reduced = reading
+        return self._score
+
+    def _score(self, pictures: Sequence[Picture]) -> list[Row]:
+        rows = []
+        for picture in pictures:
+            time.sleep(self.seconds)
+            if self.where == "score":
+                obey(picture.data)
+            rows.append({"mean": float(picture.pixels(32).mean())})
+        return rows
+
+
+def obey(data: bytes) -> None:
+    if data.endswith(CRASH):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if data.endswith(HANG):
+        time.sleep(1000)
+    if data.endswith(RAISE):
+        raise ValueError("as told")
+    if data.endswith(MEMORY):
+        raise MemoryError
+
+
+@dataclass(frozen=True)
+class Scripted:
+    """A detector that finds the same boxes, by the name of the picture, in original pixels."""
+
+    boxes: Mapping[str, tuple[tuple[float, float, float, float, float], ...]]
+    score_kind: ClassVar[Any] = "softmax"
+
+    def detect(self, images: Sequence[np.ndarray], names: Sequence[str]) -> list[Any]:
+        from vitruvian.predict.detect import Boxes  # torch takes its time, and few need it
+
+        found = []
+        for _, name in zip(images, names, strict=True):
+            rows = np.array(self.boxes.get(name, ())).reshape(-1, 5)
+            found.append(Boxes(rows[:, :4], rows[:, 4]))
+        return found
