@@ -106,7 +106,7 @@ def sample_complexion(rng: np.random.Generator, *, feminine: bool) -> Complexion
         lipstick=_lipstick(rng),
         blush=float(rng.uniform(0, 0.5) if made_up else rng.uniform(0, 0.2)),
         brows=float(rng.uniform(0.6, 1.0) if feminine else rng.uniform(0.8, 1.35)),
-        brow_opacity=float(rng.uniform(0.6, 0.95)),
+        brow_opacity=float(rng.uniform(0.75, 1.0)),
         wet=float(rng.uniform(0.2, 0.7)),
     )
 
@@ -225,7 +225,7 @@ def skin_surface(own: Complexion, hair: HairChoice, seed: int) -> Skin:
         )
     )
     if hair.beard:
-        shadow = 0.75 if hair.beard == "shadow" else 0.5
+        shadow = 0.75 if hair.beard == "shadow" else 1.2  # below strands, nearly closed
         kind = hair.beard if hair.beard in ("goatee", "moustache") else "shadow"
         colour = as_colour(0.6 * np.array(hair.beard_colour) + 0.15 * tone)
         paints.append(

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from vitruvian.synth.draping import folds, hung
 from vitruvian.synth.garments import (
     BOTTOMS,
-    LOWEST,
-    ROUND,
     TOPS,
     WIDE,
     Garment,
@@ -80,17 +78,18 @@ def dress(
             if boots is not None and not below_shoes:
                 room = 0.024 * np.clip((shell.leg - boots + 0.2) / 0.2, 0, 1)
                 height = np.maximum(height, room)
-            keep = list(own)
-            for k in range(i + 1, len(ordered)):
-                if ordered[k].kind != "skirt" or garment.tucked:
-                    keep.append(hidden[k] - np.min(reaches[k](shell), axis=0))
+            seen = [
+                hidden[k] - np.min(reaches[k](shell), axis=0)
+                for k in range(i + 1, len(ordered))
+                if ordered[k].kind != "skirt" or garment.tucked
+            ]
             if below_shoes:
-                keep += [2 * _HIDDEN - np.min(other(shell), axis=0) for other in over]
-            found = _cloth(fitted, garment, height, keep)
+                seen += [2 * _HIDDEN - np.min(other(shell), axis=0) for other in over]
+            found = _cloth(fitted, garment, height, own, seen)
             layers[i] = [part for part in found if part is not None]
             near = np.clip((np.min(own, axis=0) + 0.03) / 0.03, 0, 1)
             fitted.worn[:] = np.maximum(fitted.worn, height * near)
-        if garment.kind in ROUND or (garment.kind in TOPS and garment.low < LOWEST):
+        if garment.skirted:
             hanging.append((i, fitted.worn.copy()))
     for i, worn in hanging:
         outer = [k for k in range(i + 1, len(ordered)) if ordered[k].kind != "skirt"]
@@ -127,8 +126,9 @@ def _height(fitted: Fitted, garment: Garment, belt: float) -> NDArray[np.float32
 
 
 def _cloth(
-    fitted: Fitted, garment: Garment, height: Floats, keep: list[Floats]
+    fitted: Fitted, garment: Garment, height: Floats, own: list[Floats], seen: list[Floats]
 ) -> list[Part | None]:
+    """Cut a garment within its ``own`` borders where it is ``seen``: not under outer layers."""
     surface = garment.fabric.surface()
     upper = garment.kind in TOPS or garment.kind == "dress"
     plain = label("Upper_Clothing" if upper else "Lower_Clothing")
@@ -138,7 +138,7 @@ def _cloth(
         sheet(
             fitted,
             height,
-            keep,
+            [*own, *seen],
             surface=surface,
             labels=labels,
             thickness=thickness,
@@ -146,19 +146,19 @@ def _cloth(
         )
     ]
     if garment.neck == "collar" and garment.kind in TOPS:
-        out.append(_collar(fitted, garment, height))
+        out.append(_collar(fitted, garment, height, seen))
     if garment.neck == "turtle" and garment.kind in TOPS:
         places = fitted.shell.canonical
-        band = [0.012 - neckline(places, "crew"), neckline(places, "turtle")]
+        band = [0.012 - neckline(places, "crew"), neckline(places, "turtle"), *seen]
         out.append(
             sheet(fitted, height + 0.006, band, surface=surface, labels=plain, name="turtle neck")
         )
     if garment.kind in ("shirt", "jacket"):
-        out += _front_line(fitted, garment, height, keep)
+        out += _front_line(fitted, garment, height, [*own, *seen])
     return out
 
 
-def _collar(fitted: Fitted, garment: Garment, height: Floats) -> Part | None:
+def _collar(fitted: Fitted, garment: Garment, height: Floats, seen: list[Floats]) -> Part | None:
     """Make a turned-down collar: a band around the neck that stands off below."""
     shell = fitted.shell
     below = neckline(shell.canonical, "collar")
@@ -166,7 +166,7 @@ def _collar(fitted: Fitted, garment: Garment, height: Floats) -> Part | None:
     points = 0.035 + 0.03 * np.clip(1 - np.abs(x - 0.05) / 0.035, 0, 1) * (z > 0.03)
     neck = np.where((shell.canonical[:, 1] > 1.4) & (shell.arm < 0), 1.0, -1.0)
     gap = np.where(z > 0.0, x - (0.012 if not garment.open else 0.03), 1.0)
-    band = [neck, below + 0.03, points - below, gap]
+    band = [neck, below + 0.03, points - below, gap, *seen]
     lift = height + 0.005 + 0.22 * np.clip(below + 0.02, 0, 0.06)
     return sheet(
         fitted, lift, band, surface=garment.fabric.surface(), labels=label("Upper_Clothing"),

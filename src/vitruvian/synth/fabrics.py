@@ -99,7 +99,7 @@ class Fabric:
 
 
 def random_colour(rng: np.random.Generator, *, calm: bool = False) -> Colour:
-    """Draw a dye: often black, white, grey, navy or beige, else any hue."""
+    """Draw a dye: often black, white, grey, navy or beige, else any hue, paler if ``calm``."""
     if rng.random() < (0.6 if calm else 0.35):
         named = (
             (24, 24, 26), (245, 244, 240), (120, 122, 126), (28, 36, 66), (196, 176, 142),
@@ -110,6 +110,7 @@ def random_colour(rng: np.random.Generator, *, calm: bool = False) -> Colour:
         srgb = np.clip(base + rng.normal(0, 0.02, 3), 0.03, 0.97)
     else:
         hue, saturation, value = rng.random(), rng.beta(2, 2), rng.uniform(0.2, 0.95)
+        saturation *= 0.6 if calm else 1.0
         srgb = np.array(colorsys.hsv_to_rgb(hue, float(saturation), float(value)))
     linear = to_linear(srgb)
     return float(linear[0]), float(linear[1]), float(linear[2])

@@ -65,11 +65,17 @@ class Garment:
             raise unknown_name("neckline", self.neck, NECKS)
 
     @property
+    def skirted(self) -> bool:
+        """Whether its lower end hangs around both legs at once."""
+        long = self.kind in TOPS and not self.tucked and self.low < LOWEST
+        return long or self.kind in ROUND
+
+    @property
     def order(self) -> float:
         """Place among layers, from the skin outwards."""
         if self.kind in TOPS:
             return 5 if self.kind == "jacket" else 2 if self.tucked else 4
-        return {"socks": 0, "slip": 1, "dress": 4.5}.get(self.kind, 3)
+        return {"socks": 0, "slip": 1, "skirt": 3.5, "dress": 4.5}.get(self.kind, 3)
 
 
 def neckline(places: Floats, neck: str) -> Floats:

@@ -184,24 +184,27 @@ def _beard(wearer: Wearer, place: Head, chosen: HairChoice, rng: np.random.Gener
     """Grow a beard: short strands that bend downwards."""
     inside = beard(place.canonical, chosen.beard)
     count = int(
-        STRANDS[wearer.detail] * {"full": 0.5, "goatee": 0.16, "moustache": 0.1}[chosen.beard]
+        STRANDS[wearer.detail] * {"full": 1.0, "goatee": 0.3, "moustache": 0.2}[chosen.beard]
     )
     roots = spread_roots(place, inside, count, rng)
     length = chosen.beard_length * rng.uniform(0.6, 1.1, count)
-    length *= np.clip(0.3 + roots.inside / 0.008, 0.3, 1)
+    length *= np.clip(0.3 + roots.inside / 0.010, 0.3, 1)
+    short = np.clip(length / 0.02, 0.2, 1)[:, None]  # short hairs lie along the skin
     if chosen.beard != "moustache":
         upper = roots.canonical[:, 1] > 1.65
-        length = np.where(upper, np.minimum(length, 0.012), length)
+        length = np.where(upper, np.minimum(length, 0.008), length)
+    else:
+        length = np.minimum(length, 0.014)
     steps = 5
     apart = np.stack([np.sign(roots.place[:, 0]), np.zeros(count), np.zeros(count)], axis=1)
     lip = (roots.canonical[:, 1] > 1.652) & (np.abs(roots.canonical[:, 0]) < 0.035)
-    goal = place.down + 0.9 * apart * lip[:, None] + 0.35 * roots.normal
-    way = unit(roots.normal * 0.7 + 0.5 * goal + rng.normal(0, 0.15, (count, 3)))
+    goal = place.down + 0.9 * apart * lip[:, None] + 0.35 * short * roots.normal
+    way = unit(roots.normal * (0.15 + 0.5 * short) + 0.6 * goal + rng.normal(0, 0.15, (count, 3)))
     points, out = roots.place.copy(), [roots.place]
     for _ in range(steps):
         way = unit(0.7 * way + 0.3 * goal)
         points = points + way * (length / steps)[:, None]
         out.append(points)
     surface = Hair(colour=chosen.beard_colour, tip=1.1, seed=wearer.seed % 1000 + 1)
-    width = _WIDTHS[wearer.detail] * 0.6
+    width = _WIDTHS[wearer.detail] * 0.4
     return _ribbons(place, np.stack(out, axis=1), roots.canonical, width, surface, "beard", rng)

@@ -37,7 +37,7 @@ from vitruvian.synth.families import sample_pose
 from vitruvian.synth.garments import BOTTOMS, TOPS, WIDE, Garment, Reach
 from vitruvian.synth.hair import grow
 from vitruvian.synth.hairstyles import HairChoice
-from vitruvian.synth.landmarks import landmark_table, landmarks
+from vitruvian.synth.landmarks import landmarks
 from vitruvian.synth.mesh import Mesh
 from vitruvian.synth.phenotype import sample_changes, sample_phenotype
 from vitruvian.synth.pose import Pose, PosedBody, apply_pose
@@ -45,7 +45,6 @@ from vitruvian.synth.shells import Part, Wearer
 from vitruvian.synth.shoes import Shoes
 from vitruvian.synth.surfaces import Surface
 from vitruvian.synth.wardrobe import sample_accessories, sample_outfit
-from vitruvian.vocabulary import Vocabulary
 
 Ages = Literal["adult", "child", "all"]
 _ADULT = 0.55  # age of the phenotype from which on people are adults
@@ -137,28 +136,18 @@ class BuiltPerson:
     Attributes:
         meshes: one per part, at the origin, instance 1; faces name ``surfaces`` by index.
         surfaces: what light does there.
-        vocabulary: "sapiens308".
-        landmarks: (308, 3) keypoints.
-        tolerance: (308,) metres something may lie before a keypoint that still counts as seen.
-        joints: (J, 3) heads of the body's bones.
+        parts: name of each mesh.
+        landmarks: (308, 3) keypoints of "sapiens308"; their tolerances are ``landmark_table``'s.
         pose: the pose, moved as the person was (a seat is raised by the soles).
         posed: the bare body in it.
-        regions: framing → (N, 3) points a picture of that framing shows: "face", "upper", "full".
-        front: (3,) unit direction the face looks along, level.
-        parts: name of each mesh.
     """
 
     meshes: tuple[Mesh, ...]
     surfaces: tuple[Surface, ...]
-    vocabulary: Vocabulary
+    parts: tuple[str, ...]
     landmarks: NDArray[np.float32]
-    tolerance: NDArray[np.float32]
-    joints: NDArray[np.float32]
     pose: Pose
     posed: PosedBody
-    regions: Mapping[str, NDArray[np.float32]]
-    front: NDArray[np.float64]
-    parts: tuple[str, ...]
 
 
 def rest_body(person: Person) -> Bodies:
@@ -204,21 +193,15 @@ def build_person(person: Person, *, detail: int = 1, pose: Pose | None = None) -
     moved = shift.astype(np.float32)
     transforms = posed.transforms.copy()
     transforms[..., 3] += moved
-    cloud = np.concatenate([part.vertices for part in parts])
     return BuiltPerson(
         meshes=tuple(part.mesh(number) for part, number in zip(parts, numbers, strict=True)),
         surfaces=surfaces,
-        vocabulary=landmark_table(1).vocabulary,
+        parts=tuple(part.name for part in parts),
         landmarks=keypoints.astype(np.float32),
-        tolerance=landmark_table(1).tolerance,
-        joints=posed.joints + moved,
         pose=replace(pose, translation=pose.translation + shift, seat=seat),
         posed=PosedBody(
             vertices=posed.vertices + moved, joints=posed.joints + moved, transforms=transforms
         ),
-        regions=_regions(wearer, parts, cloud, moved),
-        front=_front(wearer),
-        parts=tuple(part.name for part in parts),
     )
 
 
@@ -280,28 +263,6 @@ def _numbered(given: list[Surface]) -> tuple[tuple[Surface, ...], list[int]]:
             seen[id(surface)] = len(out)
             out.append(surface)
     return tuple(out), [seen[id(surface)] for surface in given]
-
-
-def _regions(
-    wearer: Wearer, parts: list[Part], cloud: NDArray[np.float32], moved: NDArray[np.float32]
-) -> dict[str, NDArray[np.float32]]:
-    """Return the points that pictures of a face, an upper body or all of a person show."""
-    model = load_body()
-    canonical = model.canonical.vertices[0]
-    skin = _skin_vertices()
-    places = canonical[skin]
-    vertices = wearer.vertices[skin] + moved
-    face = (places[:, 1] > 1.57) & (np.abs(places[:, 0]) < 0.12)
-    upper = (places[:, 1] > 1.0) & (np.abs(places[:, 0]) < 0.28)
-    del parts
-    return {"face": vertices[face], "upper": vertices[upper], "full": cloud[::7]}
-
-
-def _front(wearer: Wearer) -> NDArray[np.float64]:
-    way = wearer.transform("spine01")[:, :3] @ np.array([0.0, 0.0, 1.0])
-    way[1] = 0.0
-    length = np.linalg.norm(way)
-    return way / length if length > 0.2 else np.array([0.0, 0.0, 1.0])
 
 
 # ------------------------------------------------------------------------------------ sampling

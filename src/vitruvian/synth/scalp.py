@@ -10,6 +10,7 @@ from functools import cache
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.interpolate import LinearNDInterpolator
 
 from vitruvian.synth.body import load_body
@@ -66,7 +67,7 @@ def beard(places: Floats, kind: str) -> Floats:
         x, [0.0, 0.02, 0.035, 0.055, 0.07], [0.014, 0.010, -0.004, 0.018, 0.06]
     )
     below = np.minimum(y - 1.59 + 0.25 * np.clip(0.12 - z, 0, 0.05), z - 0.035)
-    full = np.minimum(cheek - y, below)
+    full = np.minimum(np.minimum(cheek - y, below), 0.0745 - x)  # not on the ears
     moustache = np.minimum(np.minimum(y - 1.655, 1.674 - y), 0.031 - x)
     moustache = np.where(z > 0.1, moustache, -1.0)
     chin = np.minimum(np.minimum(1.6345 - y, y - 1.596), 0.024 - x)
@@ -94,7 +95,7 @@ def brow(places: Floats, thick: float) -> Floats:
     half = thick * np.interp(
         x, [0.011, 0.014, 0.026, 0.04, 0.058], [0.002, 0.0045, 0.0045, 0.0035, 0.001]
     )
-    dense = np.clip(1.6 * (1 - np.abs(y - middle) / half), 0, 1)
+    dense = np.clip(2.5 * (1 - np.abs(y - middle) / half), 0, 1)
     ends = np.clip((x - 0.010) / 0.005, 0, 1) * np.clip((0.0585 - x) / 0.006, 0, 1)
     return np.where(z > 0.1, dense * ends, 0.0)
 
@@ -103,19 +104,18 @@ def brow(places: Floats, thick: float) -> Floats:
 def face_window() -> tuple[tuple[float, float, float, float], NDArray[np.float32]]:
     """Return the window of the face in texture space and (H, W, 3) canonical places of its texels.
 
-    Places outside of the skin are NaN.
+    Texels are about 0.6 mm wide. Places outside of the skin are NaN.
     """
     model = load_body()
     which = model.group_faces("skin")
     uv = model.uv[which].reshape(-1, 2)
     places = model.canonical.vertices[0][model.faces[which]].reshape(-1, 3)
     face = (places[:, 1] > 1.56) & (places[:, 1] < 1.80) & (places[:, 2] > 0.02)
-    inner = model.mask("inside-mouth", uv) > 0.5
-    lids = np.abs(places[:, 1] - 1.649) < 0.006  # the seam of the lips leads inside
-    face &= ~(inner & ~lids)
+    nose = int(np.where(face, places[:, 2], 0).argmax())  # its tip is farthest in front
+    face &= _patch(uv, nose)
     uv, places = uv[face], places[face]
     low, high = uv.min(axis=0), uv.max(axis=0)
-    size = 320
+    size = 480
     u = low[0] + (np.arange(size) + 0.5) / size * (high[0] - low[0])
     v = high[1] - (np.arange(size) + 0.5) / size * (high[1] - low[1])
     grid = np.stack(np.meshgrid(u, v), axis=-1)
@@ -123,6 +123,17 @@ def face_window() -> tuple[tuple[float, float, float, float], NDArray[np.float32
     found = LinearNDInterpolator(uv[first].astype(np.float64), places[first])(grid)
     window = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
     return window, found.astype(np.float32)
+
+
+def _patch(uv: Floats, corner: int) -> NDArray[np.bool_]:
+    """Return which of the (3 F, 2) corners of faces are in one patch of the texture with one."""
+    _, place = np.unique(np.round(uv, 5), axis=0, return_inverse=True)
+    place = place.reshape(-1, 3)
+    start, end = place.ravel(), place[:, [1, 2, 0]].ravel()
+    count = int(place.max()) + 1
+    graph = sparse.coo_array((np.ones(len(start)), (start, end)), shape=(count, count))
+    patch = sparse.csgraph.connected_components(graph, directed=False)[1][start]
+    return patch == patch[corner]
 
 
 def paint_mask(dense: Floats) -> NDArray[np.uint8]:

@@ -207,8 +207,8 @@ class Obstacles:
         short = np.maximum(clearance - height, 0)
         return points + self._normals[near] * short[:, None]
 
-    def onto(self, points: Floats, height: float, share: Floats) -> NDArray[np.float64]:
-        """Return (n, 3) points moved towards ``height`` above the surface by (n,) shares."""
+    def onto(self, points: Floats, height: Floats, share: Floats) -> NDArray[np.float64]:
+        """Return (n, 3) points moved towards (n,) heights above the surface by (n,) shares."""
         near, above = self._above(points, 0.08)
         short = np.where(np.isfinite(above), height - above, 0) * share
         return points + self._normals[near] * short[:, None]

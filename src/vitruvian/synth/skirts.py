@@ -71,8 +71,12 @@ def skirt_of(
         faces, everything, fields = kept.faces, kept.apply(everything), kept.apply(fields)
     vertices = _around_legs(wearer, everything[:, :3], everything[:, 3:6], faces)
     # at the waist it lies on what is below
-    waist = np.clip((everything[:, 7] - high + 0.09) / 0.06, 0, 1)
-    vertices = below.onto(below.outside(vertices, 0.005, reach=0.05), 0.006, waist)
+    above = everything[:, 7] - high
+    waist, height = np.clip(above / 0.06 + 1.5, 0, 1), np.full(len(above), 0.006)
+    if garment.kind in TOPS:  # it comes out from under the upper part, without a ledge
+        height -= 0.011 * np.clip(above / 0.06 + 1, 0, 1)
+    clear = below.outside(vertices, height - 0.001, reach=0.05)
+    vertices = below.onto(clear, height, waist)
     vertices = vertices.astype(np.float32)
     name = "Lower_Clothing" if garment.kind == "skirt" else "Upper_Clothing"
     part = Part(

@@ -354,7 +354,8 @@ def _laid_flat(places: Places) -> Floats:
     x, y, z = places.canonical
     size = np.abs(places.facing)
     side = size[0] > size[2]
-    top = size[1] > np.float32(0.92)  # shoulders hang like the front, hats and soles do not
+    # shoulders are cut like the front and the back; hats and soles are not
+    top = (size[1] > np.float32(0.92)) & ((y > np.float32(1.62)) | (y < np.float32(0.15)))
     return np.stack([np.where(side, z, x), np.where(top, z, y)])
 
 

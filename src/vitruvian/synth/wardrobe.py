@@ -20,6 +20,8 @@ _SHOES = {
     "pumps": (0.0, 0.2),
     "sandals": (0.1, 0.12),
 }
+_DENIM = ((0.012, 0.022, 0.06), (0.012, 0.012, 0.014), (0.35, 0.34, 0.31))
+"""Unwashed denim, linear: blue, black, ecru."""
 _SOLES = {
     "sneakers": (0.75, 0.75, 0.73),
     "high tops": (0.75, 0.75, 0.73),
@@ -128,10 +130,10 @@ def _dress(rng: np.random.Generator) -> Garment:
 def _bottom(rng: np.random.Generator, waist: float) -> Garment:
     kind = str(rng.choice(["jeans", "trousers", "shorts", "leggings"], p=[0.36, 0.34, 0.2, 0.1]))
     if kind == "jeans":
-        blue = rng.uniform(0.15, 1)
-        dark, pale = np.array([0.01, 0.016, 0.04]), np.array([0.16, 0.24, 0.38])
-        first = dark + (pale - dark) * blue * rng.uniform(0.4, 1)
-        colours = (as_colour(first), as_colour(first * 1.7 + 0.01))
+        pale = rng.random() ** 2  # dark denim is commoner than washed denim
+        dye = np.array(_DENIM[int(rng.choice(3, p=[0.72, 0.2, 0.08]))])
+        first = dye * (1 - pale) + (0.15 + 0.6 * dye) * pale
+        colours = (as_colour(first), as_colour(first * 1.5 + 0.006))
         fabric = Fabric(
             stuff="denim", pattern="threads", colours=colours, seed=int(rng.integers(1 << 20))
         )
