@@ -15,6 +15,8 @@ from vitruvian.errors import VitruvianError, unknown_name
 
 VERBS: dict[str, str] = {
     "predict": "vitruvian.commands.predict:predict",
+    "evaluate": "vitruvian.commands.evaluate:evaluate",
+    "compare": "vitruvian.commands.compare:compare",
     "bench": "vitruvian.commands.bench:bench",
     "synth people": "vitruvian.commands.synth:people",
     "synth scans": "vitruvian.commands.synth:scans",
@@ -34,6 +36,8 @@ VERBS: dict[str, str] = {
 
 _ABOUT = {
     "predict": "see people in photographs: keypoints, parts, depth and normals, as files",
+    "evaluate": "how right a model is, or predictions made elsewhere are, on labelled photographs",
+    "compare": "whether one evaluation is better than another, with confidence intervals",
     "bench": "milliseconds per stage and peak memory of a model on this machine",
     "synth people": "render people with exact labels of every task, into shards",
     "synth scans": "the same from textured 3D scans of your own",
@@ -50,7 +54,8 @@ _ABOUT = {
     "doctor": "what works here, and what to install",
 }
 
-_RESUMES = ("predict", "synth", "data")  # verbs whose work done before an interruption counts
+# verbs whose work done before an interruption counts
+_RESUMES = ("predict", "evaluate", "synth", "data")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

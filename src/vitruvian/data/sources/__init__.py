@@ -187,7 +187,7 @@ def open_source(
             "another layout"
         )
     if place.is_dir() and name in ("coco", "mpii", "crowdpose", "aic", "manifest"):
-        inside = _annotation_file(place)
+        inside = annotation_file(place)
         if name != "manifest" and given.images is None and (place / "images").is_dir():
             given = replace(given, images=place / "images")
         place = inside
@@ -225,7 +225,7 @@ def detect(path: Path) -> str:
     if "images" in roles and len(roles) > 1 and not _json_in(roles.get("parts")):
         return "folder"
     if _json_in(path) or _json_in(path / "annotations"):
-        return _detect_json(_annotation_file(path))
+        return _detect_json(annotation_file(path))
     if list_pictures(path):
         return "images"
     raise InputError(
@@ -241,7 +241,7 @@ def _json_in(folder: Path | None) -> list[Path]:
     return sorted(p for p in folder.glob("*.json") if p.name != "classes.json")
 
 
-def _annotation_file(folder: Path) -> Path:
+def annotation_file(folder: Path) -> Path:
     """Return the one annotation file of a folder."""
     found = _json_in(folder) or _json_in(folder / "annotations")
     if len(found) != 1:

@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loop: photographs in chunks, each kept once it is done, put together at the end.
+
+A chunk is a fixed range of photographs, scored by itself and written whole. So an evaluation that
+was stopped goes on, several processes or machines share the chunks, and the numbers do not depend
+on any of it. Memory is flat but for what average precision keeps: some dozen bytes per detection.
+"""
+
+import csv
+import io
+import json
+import math
+import multiprocessing
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitruvian.errors import InputError
+from vitruvian.evaluate.plan import Evaluation, Plan, prepare
+from vitruvian.evaluate.scoring import Scorer
+from vitruvian.files import atomic, read_json, write_bytes, write_json
+
+CHUNK = 16
+"""Photographs per chunk."""
+_FOLDER = ".vitruvian"
+_FREE = ("batch", "device")  # what may differ between processes of one evaluation
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Measured:
+    """What came out.
+
+    Attributes:
+        results: task → number → value; numbers of groups of photographs as ``GROUP/NAME``.
+        rows: (photograph, task → number → value) of each, in order of the photographs.
+        photographs: how many.
+    """
+
+    results: dict[str, dict[str, float]]
+    rows: list[tuple[str, dict[str, dict[str, float]]]]
+
+    @property
+    def photographs(self) -> int:
+        """How many photographs there are."""
+        return len(self.rows)
+
+
+class Folder:
+    """Where an evaluation keeps its chunks."""
+
+    def __init__(self, out: str | Path) -> None:
+        """Name the folder; nothing is written yet."""
+        self.out = Path(out)
+        self.inner = self.out / _FOLDER
+
+    def claim(self, plan: Plan, *, overwrite: bool = False) -> None:
+        """Make the folder for a plan, or find that it is of the same.
+
+        Raises:
+            InputError: if it holds another evaluation.
+        """
+        if self.out.exists() and not self.out.is_dir():
+            raise InputError(f"{self.out} is a file: --out needs a folder")
+        marker = self.inner / "plan.json"
+        wanted = json.loads(json.dumps(plan.described()))
+        if marker.exists() and overwrite:
+            for old in self.inner.glob("*"):
+                old.unlink()
+        if marker.exists():
+            before = read_json(marker)
+            changed = [k for k in wanted if k not in _FREE and before.get(k) != wanted[k]]
+            if changed:
+                raise InputError(
+                    f"{self.out} holds an evaluation with other settings ({', '.join(changed)}): "
+                    "give another --out, or --overwrite to start again"
+                )
+        else:
+            write_json(marker, wanted, indent=1)
+
+    def chunk(self, number: int) -> Path:
+        """Return the file of a chunk."""
+        return self.inner / f"chunk-{number:06d}.npz"
+
+
+def chunks_of(count: int) -> list[range]:
+    """Return the photographs of each chunk."""
+    return [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+
+
+def work(
+    evaluation: Evaluation,
+    folder: Folder,
+    *,
+    part: tuple[int, int] = (1, 1),
+    progress: Callable[[int], None] = lambda done: None,
+) -> int:
+    """Score what is not done yet of one part of the chunks; return how many photographs.
+
+    Args:
+        evaluation: prepared.
+        folder: claimed.
+        part: (i, n): every n-th chunk from the i-th on, i from 1.
+        progress: called with the photographs done after each chunk.
+    """
+    first, of = part
+    done = 0
+    for number, places in list(enumerate(chunks_of(len(evaluation.cases))))[first - 1 :: of]:
+        if folder.chunk(number).exists():
+            continue
+        _save(folder.chunk(number), *_score(evaluation, places))
+        done += len(places)
+        progress(done)
+    return done
+
+
+def _score(
+    evaluation: Evaluation, places: range
+) -> tuple[list[dict[str, Any]], dict[tuple[str, str], Scorer]]:
+    """Score photographs; return their rows, and the scorers by task and group ("" for all)."""
+    scorers = {(scorer.task, ""): scorer for scorer in evaluation.scorers()}
+    rows: list[dict[str, Any]] = []
+    for answer in evaluation.answers.stream(places):
+        place = answer.place
+        name = evaluation.cases.names[place]
+        try:
+            row = {t: scorers[t, ""].update(evaluation.cases, answer) for t in evaluation.tasks}
+            if evaluation.groups:
+                group = evaluation.groups[place]
+                if (evaluation.tasks[0], group) not in scorers:
+                    scorers |= {(s.task, group): s for s in evaluation.scorers()}
+                for task in evaluation.tasks:
+                    scorers[task, group].update(evaluation.cases, answer)
+        except InputError as error:
+            raise error if name in str(error) else InputError(f"{name}: {error}") from error
+        rows.append({"place": place, "numbers": row})
+    return rows, scorers
+
+
+def _save(
+    path: Path, rows: Sequence[dict[str, Any]], scorers: Mapping[tuple[str, str], Scorer]
+) -> None:
+    arrays: Arrays = {"rows": np.frombuffer(json.dumps(rows).encode(), np.uint8)}
+    for (task, group), scorer in scorers.items():
+        kept = {f"state|{task}|{group}|{key}": a for key, a in scorer.state_dict().items()}
+        arrays |= kept
+        if not group:
+            arrays |= {f"evidence|{task}||{key}": a for key, a in scorer.evidence().items()}
+    with atomic(path) as temporary:
+        np.savez_compressed(temporary, **arrays)  # pyright: ignore[reportArgumentType]
+
+
+def _load(path: Path) -> Arrays:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: damaged ({error}): remove it and run again") from error
+
+
+def unfinished(evaluation: Evaluation, folder: Folder) -> int:
+    """Return how many chunks are still to be done, by anybody."""
+    count = len(chunks_of(len(evaluation.cases)))
+    return sum(not folder.chunk(number).exists() for number in range(count))
+
+
+def gather(evaluation: Evaluation, folder: Folder) -> Measured:
+    """Put all chunks together; write ``photographs.csv`` and ``evidence.npz``.
+
+    Raises:
+        InputError: if a chunk is missing or damaged.
+    """
+    totals: dict[tuple[str, str], Scorer] = {(s.task, ""): s for s in evaluation.scorers()}
+    evidence: dict[str, list[NDArray[Any]]] = {}
+    rows: list[tuple[str, dict[str, dict[str, float]]]] = []
+    for number in range(len(chunks_of(len(evaluation.cases)))):
+        arrays = _load(folder.chunk(number))
+        for row in json.loads(arrays.pop("rows").tobytes()):
+            rows.append((evaluation.cases.names[row["place"]], row["numbers"]))
+        states: dict[tuple[str, str], Arrays] = {}
+        for name, array in arrays.items():
+            kind, task, group, key = name.split("|", 3)
+            if kind == "evidence":
+                evidence.setdefault(f"{task}|{key}", []).append(array)
+            else:
+                states.setdefault((task, group), {})[key] = array
+        for (task, group), state in states.items():
+            if (task, group) not in totals:
+                totals |= {(s.task, group): s for s in evaluation.scorers()}
+            totals[task, group].merge(state)
+    results: dict[str, dict[str, float]] = {task: {} for task in evaluation.tasks}
+    for (task, group), scorer in totals.items():
+        prefix = f"{group}/" if group else ""
+        results[task] |= {f"{prefix}{key}": value for key, value in scorer.result().items()}
+    with atomic(folder.out / "evidence.npz") as temporary:
+        joined = {name: np.concatenate(arrays) for name, arrays in evidence.items()}
+        np.savez_compressed(temporary, **joined)  # pyright: ignore[reportArgumentType]
+    write_rows(folder.out / "photographs.csv", rows, evaluation)
+    return Measured(results=results, rows=rows)
+
+
+def write_rows(
+    path: Path, rows: Sequence[tuple[str, dict[str, dict[str, float]]]], evaluation: Evaluation
+) -> None:
+    """Write a table with one line per photograph: its name and its numbers, as ``task/number``."""
+    columns: dict[str, None] = {}
+    for _, numbers in rows:
+        columns |= {f"{t}/{k}": None for t, found in numbers.items() for k in found}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    grouped = bool(evaluation.groups)
+    writer.writerow(["photograph", "number", *(["group"] if grouped else []), *columns])
+    for place, (name, numbers) in enumerate(rows):
+        flat = {f"{task}/{key}": v for task, found in numbers.items() for key, v in found.items()}
+        values = (flat.get(column, math.nan) for column in columns)
+        cells = ["" if math.isnan(value) else repr(float(value)) for value in values]
+        group = [evaluation.groups[place]] if grouped else []
+        writer.writerow([name, evaluation.cases.numbers[place], *group, *cells])
+    write_bytes(path, text.getvalue().encode())
+
+
+# ----------------------------------------------------------------------------------- processes
+
+
+def work_together(
+    plan: Plan, folder: Folder, processes: int, *, total: int, progress: Callable[[int], None]
+) -> None:
+    """Let several processes of this machine do the chunks, each with a model of its own.
+
+    Args:
+        plan: they prepare it themselves.
+        folder: claimed.
+        processes: how many.
+        total: photographs in all.
+        progress: called with the photographs done, now and then.
+
+    Raises:
+        InputError: what the first process that failed says.
+    """
+    context = multiprocessing.get_context("spawn")
+    told = context.Queue()
+    parts = [(number + 1, processes) for number in range(processes)]
+    running = [
+        context.Process(target=_process, args=(plan, str(folder.out), part, told), daemon=True)
+        for part in parts
+    ]
+    for process in running:
+        process.start()
+    left = len(running)
+    try:
+        while left:
+            kind, value = _next(told, running)
+            if kind == "error":
+                raise InputError(value)
+            if kind == "end":
+                left -= 1
+            progress(min(total, CHUNK * sum(1 for _ in folder.inner.glob("chunk-*.npz"))))
+    finally:
+        for process in running:
+            if left:
+                process.terminate()
+            process.join()
+
+
+def _next(told: Any, running: Sequence[Any]) -> tuple[str, Any]:
+    import queue
+
+    while True:
+        try:
+            return told.get(timeout=1.0)
+        except queue.Empty:
+            dead = [p for p in running if p.exitcode not in (None, 0)]
+            if dead:
+                return "error", f"a process ended with exit code {dead[0].exitcode}: run it again"
+
+
+def _process(plan: Plan, out: str, part: tuple[int, int], told: Any) -> None:
+    import torch
+
+    try:
+        torch.set_num_threads(max(1, torch.get_num_threads() // part[1]))
+        evaluation = prepare(plan)
+        work(evaluation, Folder(out), part=part, progress=lambda done: told.put(("done", done)))
+    except Exception as error:
+        told.put(("error", str(error) or repr(error)))
+    else:
+        told.put(("end", None))
+
+
+def worst(measured: Measured, task: str, sort: str, order: str, count: int) -> Iterator[int]:
+    """Yield the places of the photographs that came out worst, worst first."""
+    values = [(numbers[task].get(sort, math.nan), place) for place, (_, numbers) in
+              enumerate(measured.rows)]  # fmt: skip
+    known = [(value, place) for value, place in values if not math.isnan(value)]
+    known.sort(key=lambda pair: (pair[0] if order == "low" else -pair[0], pair[1]))
+    yield from (place for _, place in known[:count])

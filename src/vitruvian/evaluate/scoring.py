@@ -1,0 +1,441 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scorers: one task's answers held against the truth, for the set and for every photograph.
+
+A scorer's numbers do not depend on the order of photographs, nor on how they were spread over
+processes. Besides them it keeps, per photograph, a row of numbers to sort by, and the evidence
+from which the numbers of any selection of photographs follow (see ``vitruvian.evaluate.resample``).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vitruvian.correspondence import convert_labels
+from vitruvian.errors import InputError
+from vitruvian.evaluate.answers import Answer, FoundPoses, sigmas_of
+from vitruvian.evaluate.cases import Cases, Floats, TruePoses, whole_raster
+from vitruvian.metrics import (
+    PCK,
+    Accumulator,
+    Alignment,
+    Average,
+    Calibration,
+    DepthMetrics,
+    KeypointAP,
+    MaskMetrics,
+    NormalMetrics,
+    oks_matrix,
+    point_similarity,
+)
+from vitruvian.person import Raster, Sample
+from vitruvian.vocabulary import Vocabulary
+
+Arrays = dict[str, NDArray[Any]]
+FOUND = 0.5
+"""OKS from which an annotated person counts as found in a photograph's row."""
+PCK_SHARES = (0.05, 0.1, 0.2)
+"""Of the longer side of a person's box."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the tasks' numbers depend on.
+
+    Attributes:
+        alignment: of depth to the truth, per photograph.
+        depth_average: whether photographs or pixels weigh the same, for depth.
+        normals_average: the same for normals.
+        median: exact for pooled pixels ("fine"), or the centre of half-degree bins ("published").
+        absent: whether classes that do not occur are left out ("skip"), or count as 0 ("zero").
+        boundary: width of boundary regions as share of the diagonal, for boundary IoU; 0: none.
+    """
+
+    alignment: Alignment = "scale_shift"
+    depth_average: Average = "image"
+    normals_average: Average = "pixel"
+    median: Any = "fine"
+    absent: Any = "skip"
+    boundary: float = 0.02
+
+
+class Scorer(Protocol):
+    """One task's numbers; see the module text.
+
+    Attributes:
+        task: its name.
+        sort: the number of a photograph's row to sort by.
+        worst: whether the worst photographs have the lowest or the highest.
+    """
+
+    task: str
+    sort: str
+    worst: str
+
+    def update(self, cases: Cases, answer: Answer) -> dict[str, float]:
+        """Take in one photograph; return its row."""
+        ...
+
+    def result(self) -> dict[str, float]:
+        """The numbers of the set so far."""
+        ...
+
+    def state_dict(self) -> Arrays:
+        """Everything seen so far."""
+        ...
+
+    def merge(self, state: Mapping[str, ArrayLike]) -> None:
+        """Take in what another scorer of the same settings has seen."""
+        ...
+
+    def evidence(self) -> Arrays:
+        """Arrays from which numbers of a selection follow, see ``vitruvian.evaluate.resample``."""
+        ...
+
+
+class _Kept:
+    """Accumulators by name, merged and stored together."""
+
+    def __init__(self, parts: Mapping[str, Accumulator]) -> None:
+        self._parts = dict(parts)
+
+    def result(self) -> dict[str, float]:
+        return {key: value for part in self._parts.values() for key, value in part.result().items()}
+
+    def state_dict(self) -> Arrays:
+        return {
+            f"{name}:{key}": array
+            for name, part in self._parts.items()
+            for key, array in part.state_dict().items()
+        }
+
+    def merge(self, state: Mapping[str, ArrayLike]) -> None:
+        for name, part in self._parts.items():
+            other = part.empty()
+            prefix = f"{name}:"
+            own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            other.load_state_dict(own)
+            part.merge(other)
+
+
+# ------------------------------------------------------------------------------------ keypoints
+
+
+def groups_of(words: Vocabulary) -> dict[str, list[int]] | None:
+    """Return the groups a vocabulary is evaluated in; ``None``: only as a whole, without a name.
+
+    Besides its own groups there are all points ("whole") and both hands together ("hand").
+    """
+    own = {name: list(members) for name, members in words.groups.items()}
+    everything = list(range(len(words)))
+    if not own or all(sorted(members) == everything for members in own.values()):
+        return None
+    groups = {"whole": everything}
+    for name, members in own.items():
+        groups[name] = members
+    if "left_hand" in own and "right_hand" in own:
+        groups["hand"] = own["left_hand"] + own["right_hand"]
+    return groups
+
+
+class PoseScorer(_Kept):
+    """Keypoints: OKS average precision by groups, PCK, and whether scores mean what they say.
+
+    A photograph's row has its mean OKS over people to be found (who was missed counts 0), and how
+    many were to be found, were missed (OKS below ``FOUND``), and were seen though nobody is there.
+    PCK counts points within shares of the longer side of a person's box; ECE compares keypoint
+    scores with the similarity of points to the truth, of people found.
+    """
+
+    task, sort, worst = "pose", "OKS", "low"
+
+    def __init__(self, words: Vocabulary) -> None:
+        """Choose the vocabulary to evaluate in."""
+        groups = groups_of(words)
+        self.words, self._sigmas = words, sigmas_of(words)
+        # The reference code for 133 points takes a detection's area from the body, in all groups.
+        body = groups["body"] if groups is not None and "body" in groups else None
+        self._ap = KeypointAP(self._sigmas, groups=groups, area_points=body)
+        self._pck = PCK(len(words), thresholds=PCK_SHARES)
+        self._ece = Calibration()
+        super().__init__({"ap": self._ap, "pck": self._pck, "ece": self._ece})
+
+    def update(self, cases: Cases, answer: Answer) -> dict[str, float]:
+        """Take in one photograph."""
+        truth, found = cases.poses(answer.place, answer.truth), answer.poses
+        assert found is not None
+        count = len(self.words)
+        if truth is None:
+            truth = TruePoses(
+                vocabulary=self.words, xy=np.zeros((0, count, 2)), areas=np.zeros(0),
+                labelled=np.zeros((0, count), bool), boxes=np.zeros((0, 4)),
+                crowd=np.zeros(0, bool),
+            )  # fmt: skip
+        if truth.vocabulary != self.words or found.vocabulary != self.words:
+            raise InputError(
+                f"{cases.names[answer.place]}: points of {truth.vocabulary.name!r} and "
+                f"{found.vocabulary.name!r}, to be compared in {self.words.name!r}: name with "
+                "--compare-points what both can be turned into"
+            )
+        # A map of zeros may decode to no place (exact mode); such a point is as wrong as any.
+        xy = np.where(np.isfinite(found.xy), found.xy, 0.0)
+        self._ap.update(
+            image=int(cases.numbers[answer.place]),
+            points=xy,
+            scores=found.ranks,
+            truth=truth.xy,
+            labelled=truth.labelled,
+            areas=truth.areas,
+            boxes=truth.boxes,
+            crowd=truth.crowd,
+        )
+        return self._pairs(truth, found, xy)
+
+    def _pairs(self, truth: TruePoses, found: FoundPoses, xy: Floats) -> dict[str, float]:
+        wanted = truth.wanted
+        known, labelled = truth.xy[wanted], truth.labelled[wanted]
+        areas, boxes = truth.areas[wanted], truth.boxes[wanted]
+        oks = oks_matrix(xy, known, labelled, areas=areas, sigmas=self._sigmas)
+        partner = paired(oks)
+        met = partner >= 0
+        reached = np.where(met, oks[partner, np.arange(len(wanted))] if len(oks) else 0.0, 0.0)
+        points = np.where(met[:, None, None], xy[partner] if len(xy) else 0.0, np.nan)
+        sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) if len(boxes) else np.zeros(0)
+        self._pck.update(
+            points=points.reshape(known.shape), truth=known, labelled=labelled, reference=sides
+        )
+        seen = met & (reached >= FOUND)
+        if seen.any():
+            right = point_similarity(points[seen], known[seen], areas[seen], self._sigmas)
+            self._ece.update(
+                scores=found.scores[partner[seen]], correct=right, valid=labelled[seen]
+            )
+        # A detection on a crowd or on somebody without points is nobody's mistake.
+        spared = np.setdiff1d(np.arange(len(truth.xy)), wanted)
+        alone = np.setdiff1d(np.arange(len(xy)), partner[seen])
+        if len(spared) and len(alone):
+            near = oks_matrix(
+                xy[alone], truth.xy[spared], truth.labelled[spared],
+                areas=truth.areas[spared], sigmas=self._sigmas, boxes=truth.boxes[spared],
+            )  # fmt: skip
+            alone = alone[(near < FOUND).all(axis=1)]
+        return {
+            "OKS": float(reached.mean()) if len(wanted) else math.nan,
+            "people": float(len(wanted)),
+            "missed": float(len(wanted) - seen.sum()),
+            "false": float(len(alone)),
+        }
+
+    def evidence(self) -> Arrays:
+        """Return the rows of average precision: what was right and wrong of each detection."""
+        state = self._ap.state_dict()
+        return {key.removeprefix("rows."): state[key] for key in state if key.startswith("rows.")}
+
+
+def paired(oks: Floats) -> NDArray[np.intp]:
+    """Return for each of G people the detection that is theirs, or -1, by falling OKS (D, G)."""
+    partner = np.full(oks.shape[1], -1, np.intp)
+    left = oks.copy()
+    while left.size and left.max() > 0:
+        d, g = np.unravel_index(int(left.argmax()), left.shape)
+        partner[g] = d
+        left[d], left[:, g] = -1, -1
+    return partner
+
+
+# ----------------------------------------------------------------------------------------- maps
+
+
+def person_pixels(truth: Sample) -> NDArray[np.bool_] | None:
+    """Return where people are, by their parts or masks; ``None`` if neither is known."""
+    found: NDArray[np.bool_] | None = None
+    for name in ("parts", "mask"):
+        raster = whole_raster(truth, name)
+        if raster is not None and raster.vocabulary is not None:
+            here = raster.values != raster.vocabulary.background
+            if raster.valid is not None and raster.vocabulary.ignore is None:
+                here = here & raster.valid
+            found = here if found is None else found | here
+    return found
+
+
+_Total = TypeVar("_Total", MaskMetrics, DepthMetrics, NormalMetrics)
+
+
+class _Dense(_Kept, Generic[_Total]):
+    """What scorers of maps share."""
+
+    task = ""
+
+    def __init__(self, total: _Total) -> None:
+        super().__init__({"total": total})
+        self._total = total
+
+    def _pair(self, cases: Cases, answer: Answer) -> tuple[Raster, Raster | None] | None:
+        """Return true and found map on the whole photograph; ``None`` without truth."""
+        name = cases.names[answer.place]
+        if answer.truth is None:
+            raise InputError(f"{name}: its truth was not read")
+        true = whole_raster(answer.truth, self.task)
+        if true is None:
+            return None
+        guess = None if answer.sample is None else whole_raster(answer.sample, self.task)
+        if guess is not None and guess.size != true.size:
+            raise InputError(f"{name}: {self.task} of {guess.size}, the truth is {true.size}")
+        return true, guess
+
+    def _own(self, **maps: Any) -> _Total:
+        """Measure one photograph by itself, and add it to the set."""
+        one = self._total.empty()
+        one.update(**maps)
+        self._total.merge(one)
+        return one
+
+    def evidence(self) -> Arrays:
+        return {}
+
+
+class PartsScorer(_Dense[MaskMetrics]):
+    """Part labels: IoU, accuracy, Dice and boundary IoU, of the set and per class.
+
+    Outside of what was predicted there is background. A photograph's row has its mIoU over the
+    classes in it, and aAcc.
+    """
+
+    task, sort, worst = "parts", "mIoU", "low"
+
+    def __init__(self, words: Vocabulary, settings: Settings) -> None:
+        """Choose the vocabulary to evaluate in."""
+        self.words = words
+        width = settings.boundary or None
+        super().__init__(MaskMetrics(words.names, absent=settings.absent, boundary=width))
+        self._areas: list[NDArray[np.int64]] = []
+
+    def update(self, cases: Cases, answer: Answer) -> dict[str, float]:
+        """Take in one photograph."""
+        pair = self._pair(cases, answer)
+        if pair is None:
+            return {"mIoU": math.nan, "aAcc": math.nan}
+        true, guess = pair
+        background = self.words.background or 0
+        known = np.where(true.mask, self._in_words(true), np.uint8(255))
+        values = np.full(true.size, background, np.uint8)
+        if guess is not None:
+            values = np.where(guess.mask, self._in_words(guess), np.uint8(background))
+            values[(values == 255) & (known != 255)] = background  # a class nobody asked for
+        one = self._own(prediction=values, truth=known)
+        counts = one.confusion
+        areas = np.stack([counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)])
+        self._areas.append(areas)
+        here = areas[1] > 0
+        union = areas[1] + areas[2] - areas[0]
+        own = areas[0][here] / union[here]
+        total = counts.sum()
+        return {
+            "mIoU": float(own.mean()) if here.any() else math.nan,
+            "aAcc": float(areas[0].sum() / total) if total else math.nan,
+            "pixels": float(total),
+        }
+
+    def _in_words(self, raster: Raster) -> NDArray[np.uint8]:
+        words = raster.vocabulary
+        assert words is not None
+        if words == self.words:
+            return raster.values
+        return convert_labels(raster.values, words, self.words)
+
+    def evidence(self) -> Arrays:
+        """Return (N, 3, classes) pixels right, true and predicted of each class."""
+        empty = np.zeros((0, 3, len(self.words)), np.int64)
+        return {"areas": np.concatenate([empty, *(a[None] for a in self._areas)])}
+
+
+class DepthScorer(_Dense[DepthMetrics]):
+    """Depth over person pixels, after alignment; a row has the photograph's own numbers."""
+
+    task, sort, worst = "depth", "AbsRel", "high"
+
+    def __init__(self, settings: Settings) -> None:
+        """Choose alignment and average."""
+        super().__init__(DepthMetrics(alignment=settings.alignment, average=settings.depth_average))
+
+    def update(self, cases: Cases, answer: Answer) -> dict[str, float]:
+        """Take in one photograph."""
+        pair = self._pair(cases, answer)
+        if pair is None:
+            return {"RMSE": math.nan, "AbsRel": math.nan, "delta1": math.nan}
+        true, guess = pair
+        for raster, whose in ((true, "truth"), (guess, "prediction")):
+            if raster is not None and raster.kind == "inverse":
+                raise InputError(
+                    f"{cases.names[answer.place]}: the {whose} is inverse depth (larger = nearer), "
+                    "which no scale and shift turns into depth: store 1 / it as relative depth"
+                )
+        assert answer.truth is not None
+        mask, there = true.mask, person_pixels(answer.truth)
+        mask = mask if there is None else mask & there
+        values = np.full(true.size, np.nan, np.float32)
+        if guess is not None:
+            values = np.where(guess.mask, guess.values, np.float32(np.nan))
+        one = self._own(prediction=values, truth=true.values, mask=mask)
+        return {**_without(one.result(), "images"), "pixels": float(one.pixels)}
+
+
+class NormalsScorer(_Dense[NormalMetrics]):
+    """Angles between normals over person pixels; a row has the photograph's own numbers."""
+
+    task, sort, worst = "normals", "mean", "high"
+
+    def __init__(self, settings: Settings) -> None:
+        """Choose the average and the kind of median."""
+        super().__init__(NormalMetrics(average=settings.normals_average, median=settings.median))
+
+    def update(self, cases: Cases, answer: Answer) -> dict[str, float]:
+        """Take in one photograph."""
+        pair = self._pair(cases, answer)
+        if pair is None:
+            return {"mean": math.nan, "median": math.nan}
+        true, guess = pair
+        assert answer.truth is not None
+        mask, there = true.mask, person_pixels(answer.truth)
+        mask = mask if there is None else mask & there
+        values = np.full((*true.size, 3), np.nan, np.float32)
+        if guess is not None:
+            values = np.where(guess.mask[..., None], guess.values, np.float32(np.nan))
+        one = self._own(prediction=values, truth=true.values, mask=mask)
+        return {**_without(one.result(), "images"), "pixels": float(one.pixels)}
+
+
+def _without(numbers: dict[str, float], key: str) -> dict[str, float]:
+    return {name: value for name, value in numbers.items() if name != key}
+
+
+def make_scorers(
+    tasks: Sequence[str],
+    settings: Settings,
+    *,
+    points: Vocabulary | None = None,
+    parts: Vocabulary | None = None,
+) -> list[Scorer]:
+    """Return a scorer per task.
+
+    Args:
+        tasks: pose, parts, depth, normals.
+        settings: see ``Settings``.
+        points: vocabulary to evaluate keypoints in.
+        parts: vocabulary to evaluate labels in.
+    """
+    made: list[Scorer] = []
+    for task in tasks:
+        if task == "pose":
+            assert points is not None
+            made.append(PoseScorer(points))
+        elif task == "parts":
+            assert parts is not None
+            made.append(PartsScorer(parts, settings))
+        else:
+            made.append((DepthScorer if task == "depth" else NormalsScorer)(settings))
+    return made
