@@ -66,9 +66,10 @@ def freeze_backbone(network: Network) -> None:
 
 
 def add_lora(network: Network, config: LoRAConfig) -> None:
-    """Freeze the backbone of a network and add low-rank matrices to all its blocks, in place.
+    """Freeze the backbone of a network and add low-rank matrices to its blocks, in place.
 
-    The outputs are the same as before. Heads go on learning whole.
+    The outputs are the same as before. Heads go on learning whole; the window stage of the 4K model
+    stays frozen.
 
     Raises:
         InputError: it has them already, or no ranks that low.
@@ -81,9 +82,8 @@ def add_lora(network: Network, config: LoRAConfig) -> None:
             "of the backbone"
         )
     freeze_backbone(network)
-    for block in network.backbone.modules():
-        if not isinstance(block, Block):
-            continue
+    for block in network.backbone.blocks:
+        assert isinstance(block, Block)
         for part, name in (
             (block.attn, "qkv"), (block.attn, "proj"), (block.mlp, "fc1"), (block.mlp, "fc2"),
         ):  # fmt: skip

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from safetensors import SafetensorError
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import (
     HuggingFaceStorageReader,
     HuggingFaceStorageWriter,
 )
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor
 
 Layout = dict[str, tuple[torch.dtype, tuple[int, ...]]]
@@ -35,8 +37,8 @@ def write(folder: Path, tensors: Mapping[str, Tensor]) -> str | None:
     writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
     try:
         with _calm():
-            dcp.save(dict(tensors), storage_writer=writer, no_dist=not dist.is_initialized())
-    except dcp.CheckpointException as error:
+            save(dict(tensors), storage_writer=writer, no_dist=not dist.is_initialized())
+    except CheckpointException as error:
         return "; ".join(f"process {rank}: {why}" for rank, (why, _) in error.failures.items())
     return None
 
@@ -64,8 +66,8 @@ def read_into(folder: Path, places: Mapping[str, Tensor]) -> None:
     reader = HuggingFaceStorageReader(str(folder))
     try:
         with _calm():
-            dcp.load(dict(places), storage_reader=reader, no_dist=not dist.is_initialized())
-    except (dcp.CheckpointException, SafetensorError) as error:
+            load(dict(places), storage_reader=reader, no_dist=not dist.is_initialized())
+    except (CheckpointException, SafetensorError) as error:
         raise OSError(str(error)) from error
 
 
