@@ -8,13 +8,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vitruvian.data.mirrors import FEWEST, Mirrored, MirrorTally
+from vitruvian.data.mirrors import FEWEST, SURE, Mirrored, MirrorTally
 from vitruvian.data.sources.files import listed
-from vitruvian.person import Person, Points, Raster, Sample
+from vitruvian.person import VISIBLE, Person, Points, Raster, Sample
 from vitruvian.vocabulary import Vocabulary
 
 _SMALL = 32  # pixels; people narrower and lower than this teach little
-_SURE = 20  # people or samples that turn a suspicion into a refusal
 _GRAZING = 0.01
 
 
@@ -26,11 +25,13 @@ class Finding:
         state: "note" for what is there, "odd" for what may be meant, "bad" for what is not.
         text: the sentence.
         remedy: what to do about it, or "".
+        about: "sides" if it is about left and right.
     """
 
     state: Literal["note", "odd", "bad"]
     text: str
     remedy: str = ""
+    about: Literal["", "sides"] = ""
 
     def __str__(self) -> str:
         return f"{self.text}: {self.remedy}" if self.remedy else self.text
@@ -134,7 +135,8 @@ class Survey:
         if len(xy):
             away = ((xy < low - margin) | (xy > high + margin)).any(axis=1)
             tally.off_box += bool(away.mean() > 0.5)
-        tally.mirror.add(np.where(there, points.xy[:, 0], np.nan))
+        face = _face_visible(points)
+        tally.mirror.add(np.where(there, points.xy[:, 0], np.nan), face=face)
 
     def _add_raster(self, name: str, raster: Raster) -> None:
         if raster.vocabulary is not None:
@@ -273,15 +275,39 @@ def _about_points(name: str, tally: _PointTally) -> Iterator[Finding]:
     yield from _about_mirrors(name, tally.mirror.result(), "points")
 
 
+def _face_visible(points: Points) -> bool | None:
+    """Whether nose and eyes are marked visible; ``None`` without such points or marks."""
+    names = points.vocabulary.names
+    rows = [i for i, name in enumerate(names) if name in ("nose", "left_eye", "right_eye")]
+    if not any(names[i] == "nose" for i in rows):
+        return None
+    seen = points.present if points.visibility is None else points.visibility == VISIBLE
+    return bool(seen[rows].all())
+
+
 def _about_mirrors(name: str, found: Mirrored, what: str) -> Iterator[Finding]:
-    state: Literal["odd", "bad"] = "bad" if found.people >= _SURE else "odd"
     if found.swapped:
         pairs = listed((f"{pair} ({share:.0%})" for pair, share in found.swapped), 6)
         yield Finding(
-            state=state,
+            state="bad" if found.people >= SURE else "odd",
             text=f"{name}: left and right seem swapped for {pairs}: that share of people has them "
             "on the same side as the other pairs",
             remedy=f"check the order of the {what}, and the vocabulary's mirror partners",
+            about="sides",
+        )
+    elif found.exchanged or found.ambiguous:
+        seem = "are swapped" if found.exchanged else "are ambiguous"
+        yield Finding(
+            state="bad",
+            text=f"{name}: left and right {seem}: of {found.faces} people whose face is visible "
+            f"only {found.fronts:.0%} have their left on the right of the picture, where people "
+            "who face the camera have it",
+            remedy="left is the subject's own: exchange the names, or undo the mirroring of the "
+            "pictures"
+            if found.exchanged
+            else "some of the sets are mirrored or named from the viewer's side: mend those, or "
+            "mark hidden noses as not visible",
+            about="sides",
         )
     elif found.throughout:
         yield Finding(
@@ -290,6 +316,7 @@ def _about_mirrors(name: str, found: Mirrored, what: str) -> Iterator[Finding]:
             "the right of the picture, as people who face the camera do",
             remedy="left and right seem swapped throughout, or the pictures are mirrored; left is "
             "the subject's own (fine if they are seen from behind)",
+            about="sides",
         )
     elif found.people >= FEWEST:
         yield Finding(

@@ -34,6 +34,8 @@ SECOND_BATCH = {
     "normals": {"sapiens2-0.4b": 160, "sapiens2-0.8b": 96, "sapiens2-1b": 56, "sapiens2-5b": 24},
 }
 """Batch per GPU of the launch scripts [2] on 8 GPUs [V]."""
+LIFTED = Depth(floor=0.03, lift=True)
+"""Depth whose loss can be learned everywhere [V]; see ``depth``."""
 Framing = Literal["person", "picture"]
 
 
@@ -94,14 +96,17 @@ def depth(
 ) -> Run:
     """Return a finetuning for relative depth; arguments and numbers as of ``parts``.
 
-    Windows turn by up to 60°, the loss is the scale-invariant logarithmic error [1, code]. The
-    second generation published none.
+    Windows turn by up to 60°, the loss is the scale-invariant logarithmic error [1, code]. As
+    published it has no slope below its floor of 10⁻⁶, where a pixel that falls in stays and adds
+    log² of the floor; here the floor is 3 % of the person's range and lets the slope through (one
+    batch is then learned by heart, and is not otherwise). ``paper=True`` has the published loss.
+    The second generation published none.
 
     Raises:
         InputError: a size of the second generation.
     """
     return _dense(
-        "depth", size, Depth(), first=DenseAugment.sapiens_depth(None), second=None,
+        "depth", size, Depth() if paper else LIFTED, first=DenseAugment.sapiens_depth(None), second=None,
         samples=samples, steps=steps, epochs=epochs, batch=batch, input_size=input_size,
         framing=framing, paper=paper,
     )  # fmt: skip

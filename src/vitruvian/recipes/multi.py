@@ -7,9 +7,10 @@ from dataclasses import replace
 from vitruvian.errors import InputError, unknown_name
 from vitruvian.geometry import Size
 from vitruvian.model.sizes import ViTConfig
+from vitruvian.recipes.dense import LIFTED
 from vitruvian.recipes.finetune import OWN_INPUT, is_first, is_second, named, own_run, words
 from vitruvian.recipes.run import Run
-from vitruvian.tasks import TASKS, Depth, Normals, Parts, Pose, Task
+from vitruvian.tasks import TASKS, Normals, Parts, Pose, Task
 from vitruvian.train.optim import OptimiserConfig
 from vitruvian.vocabulary import Vocabulary
 
@@ -61,7 +62,7 @@ def multi(
         elif name == "parts":
             built[name] = Parts(vocabulary=words(parts))
         else:
-            built[name] = Depth() if name == "depth" else Normals()
+            built[name] = LIFTED if name == "depth" else Normals()
     asking = [(task, WEIGHTS[name]) for name, task in built.items()]
     run = own_run(
         "multi", size, asking, samples=samples, steps=steps, epochs=epochs, batch=batch,

@@ -128,7 +128,14 @@ def head_for(task: str, name: str, backbone: ViTConfig, out: int) -> DenseHeadCo
         return head
     width = max(32, backbone.dim // 2)
     widths = (width, width) if task == "pose" else (width, width, width // 2)
-    return DenseHeadConfig(in_dim=backbone.dim, out=out, widths=widths, refine=(widths[-1],))
+    return DenseHeadConfig(
+        in_dim=backbone.dim,
+        out=out,
+        widths=widths,
+        refine=(widths[-1],),
+        # Outputs near the bias at first: a depth below 0 would have no slope, see `weights`.
+        init="library" if task == "depth" else "kaiming",
+    )
 
 
 def with_padding(backbone: ViTConfig, task: str, name: str, out: int) -> ViTConfig:

@@ -21,10 +21,13 @@ class Depth:
     """Relative depth.
 
     Attributes:
-        floor: predictions and targets below this are clamped or left out (1e-6 published).
+        floor: predictions below this are clamped, targets below it left out (1e-6 published).
+        lift: let the slope through the clamp, so that predictions below it learn; as published
+            they never do, and each adds up to log(floor)² to its picture.
     """
 
     floor: float = 1e-6
+    lift: bool = False
 
     name = "depth"
     channels = 1
@@ -64,7 +67,10 @@ class Depth:
         guess = to_window(output, (truth.shape[2], truth.shape[3])).float()
         valid = truth > self.floor
         count = valid.sum(dim=(1, 2, 3)).clamp(min=1)
-        error = truth.clamp(min=self.floor).log() - guess.clamp(min=self.floor).log()
+        above = guess.clamp(min=self.floor)
+        if self.lift:
+            above = guess + (above - guess).detach()
+        error = truth.clamp(min=self.floor).log() - above.log()
         error = torch.where(valid, error, 0.0)
         mean = error.sum(dim=(1, 2, 3)) / count
         square = error.square().sum(dim=(1, 2, 3)) / count
