@@ -23,12 +23,12 @@ def call(function, *arguments):
 @pytest.fixture(autouse=True)
 def _small_world(monkeypatch):
     """Capsule people, made in this process."""
-    import stand_ins
+    import synth_actors
 
     def moving(seed, clip, frame, frames, settings):
-        return [stand_ins.figure(1 + 0.05 * frame)]
+        return [synth_actors.figure(1 + 0.05 * frame)]
 
-    monkeypatch.setattr(production, "invented", stand_ins.cast)
+    monkeypatch.setattr(production, "invented", synth_actors.cast)
     monkeypatch.setattr(casting, "moving", moving)
     monkeypatch.setattr(writer, "Pool", lambda workers: writer.Here())
 

@@ -202,15 +202,15 @@ def test_leaving_out_what_nobody_sees_changes_nothing(stage, room, monkeypatch, 
         (-0.3, 1.3, 0.5), (0.6, 0, 0), (0, 0.5, 0), surface=4, labels=label_of("Eyeglass")
     ))))  # fmt: skip
     lens = Optics(background_blur=blur)
+    # exposure is measured on what is shown of the background too: not on quite the same
+    monkeypatch.setattr(render, "_metered", lambda *_, **__: 1.5)
     for camera in (CAMERA, look((0.1, 1.5, 1.6), (0, 1.4, 0), size=SIZE)):
         lazy = shot(whole, room, camera, optics=lens)
         with monkeypatch.context() as patch:
             patch.setattr(render, "_covered", lambda *_: np.zeros(SIZE, bool))
             thorough = shot(whole, room, camera, optics=lens)
-        # the exposure is measured on what is shown of the background: not quite the same
-        assert lazy.exposure == pytest.approx(thorough.exposure, rel=0.2)
         gap = np.abs(lazy.sample.image.astype(int) - thorough.sample.image)
-        assert gap.max() <= 1 + 60 * abs(lazy.exposure / thorough.exposure - 1)
+        assert gap.max() <= 1
 
 
 def test_a_mirrored_scene_gives_the_mirrored_sample(stage, room):

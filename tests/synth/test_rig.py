@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import stand_ins
+import synth_actors
 
 from vitruvian.camera import Camera
 from vitruvian.data.codec import encode
@@ -104,7 +104,7 @@ def test_frames_ease_from_key_to_key():
 
 def moving(seed, clip, frame, frames, settings):
     """Two people; the second grows from frame to frame."""
-    return [stand_ins.figure(), stand_ins.figure(0.9 + 0.1 * frame)]
+    return [synth_actors.figure(), synth_actors.figure(0.9 + 0.1 * frame)]
 
 
 def made(count, first=0, frames=2):

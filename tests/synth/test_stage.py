@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import stand_ins
+import synth_actors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +18,7 @@ SMALL = Settings(size=(64, 48), views=2)
 
 
 def group(seed, count):
-    actor = stand_ins.figure()
+    actor = synth_actors.figure()
     foot = stage.footprint(actor.cloud())
     standing = stage.arrange(stream(seed, 0, "stand"), [foot] * count)
     actors = [stage.stood(actor, where, k) for k, where in enumerate(standing, 1)]
@@ -78,7 +78,7 @@ def test_cameras_look_where_they_are_told():
 
 def test_turning_left_is_turning_towards_plus_x():
     np.testing.assert_allclose(stage.turn(np.pi / 2) @ [0, 0, 1], [1, 0, 0], atol=1e-12)
-    actor = stage.stood(stand_ins.figure(), Standing(place=(1, 2), yaw=np.pi / 2), 3)
+    actor = stage.stood(synth_actors.figure(), Standing(place=(1, 2), yaw=np.pi / 2), 3)
     np.testing.assert_allclose(actor.front("full"), [1, 0, 0], atol=1e-12)
     assert actor.meshes[0].instance == 3
     assert abs(actor.cloud()[:, [0, 2]].mean(axis=0) - [1, 2]).max() < 0.1
@@ -86,7 +86,7 @@ def test_turning_left_is_turning_towards_plus_x():
 
 @pytest.mark.parametrize("fill", [0.5, 0.9])
 def test_a_frame_is_filled_as_asked(fill):
-    cloud = stand_ins.figure().cloud()
+    cloud = synth_actors.figure().cloud()
     camera = framing.frame(
         cloud, np.array([0.1, 0.05, 1]) / np.sqrt(1.0125), 120.0, (128, 96), fill=fill
     )
@@ -98,7 +98,7 @@ def test_a_frame_is_filled_as_asked(fill):
 
 
 def test_a_camera_below_the_floor_is_refused():
-    cloud = stand_ins.figure().cloud()
+    cloud = synth_actors.figure().cloud()
     assert framing.frame(cloud, np.array([0, -0.8, 0.6]), 120.0, (128, 96)) is None
 
 
@@ -129,7 +129,7 @@ def test_framings_follow_their_shares():
 
 def test_who_is_behind_somebody_is_not_free():
     actors = [
-        stage.stood(stand_ins.figure(), Standing(place=(0, z)), k)
+        stage.stood(synth_actors.figure(), Standing(place=(0, z)), k)
         for k, z in enumerate((0.0, 0.6), 1)
     ]
     clouds = [actor.cloud() for actor in actors]
@@ -151,7 +151,7 @@ def pictures(first, last):
         Path("nowhere"), count=last, seed=5, settings=SMALL.to_dict(), per_shard=last
     )
     values = {name: getattr(job, name) for name in job.__dataclass_fields__} | {"first": first}
-    return list(stand_ins.rendered(writer.Job(**values)))
+    return list(synth_actors.rendered(writer.Job(**values)))
 
 
 def test_a_picture_is_a_function_of_seed_and_number():

@@ -98,6 +98,17 @@ def test_detail_below_a_pixel_fades_to_its_mean(pattern):
     np.testing.assert_allclose(far.mean(axis=1), near.mean(axis=1), atol=0.01)
 
 
+@pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: type(pattern).__name__)
+def test_the_mean_of_a_pattern_is_that_of_many_places(pattern):
+    rng = np.random.default_rng(4)
+    points = rng.random((3, 40_000), dtype=np.float32) * 3
+    seen = patterns.evaluate(pattern, points[:2], points, 1e-4).mean(axis=1)
+    if isinstance(pattern, patterns.Ramp):  # beyond its ends it goes on
+        inside = (points[1] > pattern.start) & (points[1] < pattern.end)
+        seen = patterns.evaluate(pattern, points[:2, inside], points[:, inside], 1e-4).mean(axis=1)
+    np.testing.assert_allclose(patterns.mean(pattern), seen, atol=0.01)
+
+
 def test_stripes_lie_as_their_angle_says():
     level = np.stack([np.linspace(0, 1, 500), np.full(500, 0.31)]).astype(np.float32)
     stripes = patterns.Stripes(colours=(RED, BLUE), period=0.1)

@@ -16,6 +16,7 @@ from vitruvian.synth.stage import Actor
 from vitruvian.synth.surfaces import Cloth, Solid, Surface
 
 _HEAD = 0.21  # metres from between the ears within which vertices belong to the head
+_SHOWN = 2500  # points that stand for a region when a camera is aimed
 _PARTS = "parts29"
 _LOWER = ("Left_Hand", "Right_Hand", "Left_Lower_Arm", "Right_Lower_Arm", "Lower_Clothing")
 
@@ -93,8 +94,8 @@ def _regions(
     whole = np.concatenate(everything)
     head = whole[np.linalg.norm(whole - ears, axis=1) < _HEAD]
     above = np.concatenate(upper)
-    step = max(len(whole) // 6000, 1)
-    return {"full": whole[::step], "upper": above[:: max(step // 2, 1)], "face": head}
+    shown = {"full": whole, "upper": above, "face": head}
+    return {name: found[:: max(len(found) // _SHOWN, 1)] for name, found in shown.items()}
 
 
 def _block(seat: Seat, surface: int) -> Mesh:

@@ -107,9 +107,18 @@ def cast(
 ) -> Hits:
     """Cast rays through picture positions, (N,) each; ``ray`` of the result counts them."""
     ways = directions(camera, x, y)
+    return filled(geometry, camera, meet(geometry, camera, ways), ways)
+
+
+def meet(geometry: Geometry, camera: Camera, ways: NDArray[np.float64]) -> Nearest:
+    """Return what rays from the camera in directions (3, N) meet; their distance is depth."""
     eye = camera.centre - geometry.centre
-    nearest = geometry.intersector.nearest(eye.astype(np.float32), ways.astype(np.float32).T)
-    return _filled(geometry, nearest, eye[:, None], ways)
+    return geometry.intersector.nearest(eye.astype(np.float32), ways.astype(np.float32).T)
+
+
+def filled(geometry: Geometry, camera: Camera, nearest: Nearest, ways: NDArray[np.float64]) -> Hits:
+    """Compute all there is to know of what rays from the camera met."""
+    return _filled(geometry, nearest, (camera.centre - geometry.centre)[:, None], ways)
 
 
 def grid(window: tuple[int, int, int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -256,14 +256,41 @@ def _average(
     step: int,
     axis: int,
 ) -> None:
-    """Average each pixel, in place, with the one ``step`` further, as far as they are alike."""
-    size = key.shape[axis]
-    if abs(step) >= size:
+    """Average each pixel, in place, with the one ``step`` further, as far as they are alike.
+
+    Band by band, so that temporaries stay in a core's cache; in the direction in which no band
+    reads what another has averaged already.
+    """
+    rows, columns = key.shape
+    if abs(step) >= key.shape[axis]:
         return
-    near, far = [slice(None)] * 2, [slice(None)] * 2
-    near[axis] = slice(0, size - step) if step > 0 else slice(-step, size)
-    far[axis] = slice(step, size) if step > 0 else slice(0, size + step)
-    here, there = tuple(near), tuple(far)
+    size = max(2 * BLOCK // columns, 1)
+    bands = range(0, rows, size)
+    for top in bands if step > 0 else reversed(bands):
+        first = slice(top, min(top + size, rows))
+        if axis == 0:
+            first = slice(max(first.start, -step), min(first.stop, rows - step))
+            if first.stop <= first.start:
+                continue
+            here, there = (first,), (slice(first.start + step, first.stop + step),)
+        elif step > 0:
+            here, there = (first, slice(0, columns - step)), (first, slice(step, columns))
+        else:
+            here, there = (first, slice(-step, columns)), (first, slice(0, columns + step))
+        _blend(values, key, normal, position, reach, loose, here, there)
+
+
+def _blend(
+    values: NDArray[np.float32],
+    key: NDArray[np.int32],
+    normal: NDArray[np.float32],
+    position: NDArray[np.float32],
+    reach: NDArray[np.float32],
+    loose: NDArray[np.bool_] | None,
+    here: tuple[slice, ...],
+    there: tuple[slice, ...],
+) -> None:
+    """Average the pixels of one window with those of another, in place."""
     first, second = (slice(None), *here), (slice(None), *there)
     normals = normal[first], normal[second]
     cosine = (normals[0] * normals[1]).sum(axis=0)

@@ -204,6 +204,29 @@ def evaluate(pattern: Pattern, plane: Floats, points: Floats, footprint: float |
             return sample(pattern.texture, u / size, v / size, per_pixel, mirrored=True)
 
 
+def mean(pattern: Pattern) -> NDArray[np.float32]:
+    """Return (3,) linear colour of a pattern seen from afar."""
+    match pattern:
+        case Plain():
+            return _column(pattern.colour)[:, 0]
+        case Stripes() | Checks():
+            share = pattern.share
+        case Dots():
+            share = min(2 * np.pi * pattern.radius**2, 1.0)
+        case Blotches():
+            return np.mean(pattern.colours, axis=0, dtype=np.float32)
+        case Ramp() | Threads():
+            share = 0.5
+        case Bricks():
+            inside = (1 - pattern.joint / pattern.width) * (1 - pattern.joint / pattern.height)
+            colours = np.array(pattern.colours, np.float32)
+            return inside * colours[:2].mean(axis=0) + (1 - inside) * colours[2]
+        case Picture():
+            levels = pattern.texture.levels
+            return _LINEAR[levels[max(len(levels) - 6, 0)]].mean(axis=(0, 1))
+    return _mixed(pattern.colours, np.full(1, share, np.float32))[:, 0]
+
+
 def sample(
     texture: Texture, u: Floats, v: Floats, per_pixel: float, *, mirrored: bool = False
 ) -> Floats:

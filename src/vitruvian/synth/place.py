@@ -6,6 +6,7 @@ windows directly, the rest by a few rays and the mean of what they meet); the su
 pixel. That is some hundred nanoseconds a pixel, and several cameras see one and the same place.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -84,7 +85,7 @@ class LitPlace:
     faces: int
     lengths: NDArray[np.float32]
     normals: NDArray[np.float32]
-    triangle_finish: NDArray[np.int32]
+    triangle_finish: NDArray[np.int16]
     colours: NDArray[np.float32]
     emission: NDArray[np.float32]
     sides: NDArray[np.int32]
@@ -123,8 +124,8 @@ def prepare(place: Place, *, engine: Engine | None = None) -> LitPlace:
         faces=count,
         lengths=lengths,
         normals=normals.astype(np.float32),
-        triangle_finish=np.concatenate(finish).astype(np.int32),
-        colours=np.stack([_mean_colour(one.pattern) for one in place.finishes], axis=1),
+        triangle_finish=np.concatenate(finish).astype(np.int16),
+        colours=np.stack([patterns.mean(one.pattern) for one in place.finishes], axis=1),
         emission=np.array([one.emission for one in place.finishes], np.float32).T.copy(),
         sides=sides,
         firsts=(ends - sides * sides).astype(np.int32),
@@ -161,33 +162,29 @@ def see(
         wanted: (n,) which need their radiance; 0 elsewhere. All by default.
     """
     count = ways.shape[1]
-    radiance = np.zeros((3, count), np.float32)
     distance = np.empty(count, np.float32)
     face = np.empty(count, np.int32)
+    u, v = np.empty(count, np.float32), np.empty(count, np.float32)
     start = np.asarray(origin, np.float32)
     for first in range(0, count, BLOCK):
         part = slice(first, first + BLOCK)
         met = lit.intersector.nearest(start, ways[:, part].T)
-        face[part], distance[part] = met.face, met.distance
-        shown = np.ones(len(met.face), np.bool_) if wanted is None else wanted[part]
-        lost = np.flatnonzero(shown & (met.face < 0))
-        if len(lost):
-            way = ways[:, first + lost]
-            way /= np.sqrt((way * way).sum(axis=0))
-            radiance[:, first + lost] = light.look_up(lit.place.sky.environment, way)
-        found = np.flatnonzero(shown & (met.face >= 0))
-        if len(found):
-            way = ways[:, first + found]
-            radiance[:, first + found] = _shade(lit, start, way, _some(met, found), spread)
+        face[part], distance[part], u[part], v[part] = met.face, met.distance, met.u, met.v
+    shown = np.ones(count, np.bool_) if wanted is None else wanted
+    radiance = np.zeros((3, count), np.float32)
+    lost = np.flatnonzero(shown & (face < 0))
+    if len(lost):
+        way = ways[:, lost]
+        way /= np.sqrt((way * way).sum(axis=0))
+        radiance[:, lost] = light.look_up(lit.place.sky.environment, way)
+    found = np.flatnonzero(shown & (face >= 0))
+    # sorted by finish: a block then has few patterns, each many places at once
+    found = found[np.argsort(lit.triangle_finish.take(face[found]), kind="stable")]
+    for first in range(0, len(found), BLOCK):
+        part = found[first : first + BLOCK]
+        met = Nearest(face=face[part], u=u[part], v=v[part], distance=distance[part])
+        radiance[:, part] = _shade(lit, start, ways[:, part], met, spread)
     return Seen(radiance=radiance, distance=distance, face=face)
-
-
-def _some(met: Nearest, which: NDArray[np.intp]) -> Nearest:
-    if len(which) == len(met.face):
-        return met
-    return Nearest(
-        face=met.face[which], u=met.u[which], v=met.v[which], distance=met.distance[which]
-    )
 
 
 def see_pixels(lit: LitPlace, camera: Camera, wanted: NDArray[np.bool_] | None = None) -> Seen:
@@ -233,7 +230,7 @@ def _shade(
         drawn = np.abs(slant) / np.sqrt((way * way).sum(axis=0))
         footprint = met.distance * np.float32(spread)
         footprint /= np.sqrt(np.maximum(drawn, np.float32(0.05)))
-        for own, order in grouped(finish.astype(np.int16)):
+        for own, order in grouped(finish):
             pattern = lit.place.finishes[own].pattern
             if not isinstance(pattern, Plain):
                 albedo[:, order] = patterns.evaluate(
@@ -325,25 +322,22 @@ def _gathered(lit: LitPlace) -> NDArray[np.float32]:
     origin = (points + facing * 0.01).astype(np.float32)
     emission, albedo = lit.emission.T, lit.colours.T
     direct = _from_lamps(lit, origin, facing, emission * albedo)
-    rng = np.random.default_rng(7)  # the same directions everywhere: blotches would move with it
     sums = np.zeros((len(origin), 3), np.float32)
     met = np.empty((_RAYS, len(origin)), np.int32)
-    for ray in range(_RAYS):
-        ball = rng.normal(size=(len(origin), 3)).astype(np.float32)
-        ball /= np.linalg.norm(ball, axis=1, keepdims=True)
+    for ray, ball in enumerate(_scattered(len(origin))):
         way = facing + ball * np.float32(0.999)  # cosine-distributed
-        found = lit.intersector.nearest(origin, way)
-        met[ray] = found.face
-        lost = found.face < 0
-        towards = np.ascontiguousarray(way[lost].T)
-        sums[lost] += light.sample(lit.lamps.soft, towards).T
-    kind = lit.triangle_finish[np.maximum(met, 0)]
-    quad = np.where((met >= 0) & (met < 2 * lit.faces), met >> 1, -1)
+        met[ray] = lit.intersector.nearest(origin, way).face
+        lost = np.flatnonzero(met[ray] < 0)
+        sums[lost] += light.sample(lit.lamps.soft, np.ascontiguousarray(way[lost].T)).T
+    # balls count as the quad after the last; nothing sends nothing back
+    quad = np.where(met < 2 * lit.faces, met >> 1, lit.faces)
+    tint = albedo.take(lit.triangle_finish.take(np.maximum(met, 0)), axis=0)
+    tint[met < 0] = 0
     received = direct + sums / _RAYS
     for _ in range(3):  # light that has bounced once, twice, three times
         mean = np.add.reduceat(received, lit.firsts) / (lit.sides**2)[:, None]
-        mean = np.concatenate([mean, lit.lamps.ambient[None] * 0.5])  # -1: balls
-        bounced = np.where(met[..., None] >= 0, albedo[kind] * mean[quad], 0).sum(axis=0)
+        mean = np.concatenate([mean, lit.lamps.ambient[None] * 0.5]).astype(np.float32)
+        bounced = np.einsum("rtc,rtc->tc", tint, mean.take(quad, axis=0))
         received = direct + (sums + bounced) / _RAYS
     fine = side == _FINE
     grid = received[fine].reshape(-1, _FINE, _FINE, 3)
@@ -352,6 +346,21 @@ def _gathered(lit: LitPlace) -> NDArray[np.float32]:
     smooth = np.mean([padded[:, rows, columns] for rows in spans for columns in spans], axis=0)
     received[fine] = smooth.reshape(-1, 3)
     return np.ascontiguousarray(received.T, np.float32)
+
+
+@lru_cache(maxsize=1)
+def _directions() -> NDArray[np.float32]:
+    """Return (8191, 3) unit vectors, the same in all places: blotches would move with chance."""
+    ball = np.random.default_rng(7).normal(size=(8191, 3)).astype(np.float32)
+    return ball / np.linalg.norm(ball, axis=1, keepdims=True)
+
+
+def _scattered(count: int) -> Iterator[NDArray[np.float32]]:
+    """Yield a direction for each of ``count`` texels, ``_RAYS`` times, all of them different."""
+    table = _directions()
+    number = np.arange(count)
+    for ray in range(_RAYS):
+        yield table.take((number + ray * (len(table) // _RAYS)) % len(table), axis=0)
 
 
 def _from_lamps(
@@ -379,15 +388,6 @@ def _from_lamps(
             amount[asked[hidden]] = 0
             received += amount[:, None] * emission[place.finish[own]]
     return received
-
-
-def _mean_colour(pattern: Pattern) -> NDArray[np.float32]:
-    """Return (3,) what a pattern looks like from afar."""
-    if isinstance(pattern, Plain):
-        return np.array(pattern.colour, np.float32)
-    rng = np.random.default_rng(5)
-    points = rng.random((3, 64), dtype=np.float32) * 3
-    return patterns.evaluate(pattern, points[:2], points, 0.1).mean(axis=1).astype(np.float32)
 
 
 @lru_cache(maxsize=8)

@@ -187,7 +187,7 @@ def render(
     picture[:, buffer.hits.ray] = shaded.radiance
     antialias.resolve(
         picture, blurred, far, geometry, surfaces, buffer, received, lamps, quality,
-        jitter, brightest=3.0 / exposure,
+        jitter, exposure,
     )  # fmt: skip
     radiance = np.ascontiguousarray(picture.T).reshape(*camera.size, 3)
     image = films.expose(radiance, exposure, optics)
