@@ -76,7 +76,7 @@ class Hand:
         """
         self._stages, self._patience = tuple(stages), patience
         self._names = (OPENING, DECODE, "commit", *(stage.name for stage in stages))
-        self._context = worker_context("vitruvian.curate.pool")
+        self._context: Any = worker_context("vitruvian.curate.pool")
         self._crumb: Any = self._context.RawArray("q", 4)  # tick, what, first, last
         self._process: Any = None
         self._pipe: Any = None
@@ -216,6 +216,8 @@ def _serve(pipe: Any, crumb: Any, stages: Sequence[Stage], names: Sequence[str])
     """What a process does: shards until the supervisor is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides what an interrupt means
     threading.Thread(target=_watch_parent, daemon=True).start()
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # one bar is enough
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     import cv2
 
     cv2.setNumThreads(1)

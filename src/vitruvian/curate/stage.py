@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -136,6 +137,13 @@ def fingerprint(stage: Stage) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, such as weights."""
+    """Return the SHA-256 of a file, such as weights; read once while it stays as it is."""
+    about = path.stat()
+    return _file_digest(path, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _file_digest(path: Path, size: int, changed: int) -> str:
+    del size, changed
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

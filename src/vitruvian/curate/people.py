@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stage person: everyone a detector finds, at the scale of the original picture."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vitruvian.curate.basics import decoder_versions
+from vitruvian.curate.stage import BASE, Picture, Row, Scorer, file_digest
+from vitruvian.errors import InputError
+from vitruvian.model.catalogue import find
+from vitruvian.predict.detect import DEFAULT_DETECTOR, Boxes, Detector, TransformersDetector
+
+BOX = pa.struct([(name, pa.float32()) for name in ("x0", "y0", "x1", "y1", "score")])
+_LOWEST = 0.05  # people scored below are not even recorded
+_MOST = 100  # boxes kept of one picture; the true count is kept beside them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """Boxes of people in pixels of the upright original, however small a copy the detector saw.
+
+    Attributes:
+        detector: folder of a detector of transformers, or a fetched ``hf:org/name[@revision]``.
+        side: longer side of the copy the detector is given, in pixels.
+        batch: pictures the detector is given at a time.
+        device: torch device.
+        make: makes another detector instead; a module-level function or object.
+        key: what distinguishes that one's answers; needed with ``make``.
+    """
+
+    detector: str = DEFAULT_DETECTOR
+    side: int = BASE
+    batch: int = 8
+    device: str = "cpu"
+    make: Callable[[], Detector] | None = None
+    key: str = ""
+    name: ClassVar[str] = "person"
+    decodes: ClassVar[bool] = True
+    upstream: ClassVar[None] = None
+    schema: ClassVar[pa.Schema] = pa.schema(
+        [("count", pa.int32()), ("boxes", pa.list_(BOX)), ("score_kind", pa.string())]
+    )
+
+    def identity(self) -> Mapping[str, Any]:
+        """Return what its answers depend on.
+
+        Raises:
+            WeightsError: if the detector was not fetched; names the command.
+        """
+        common = {"version": 1, "side": self.side, "base": BASE, "libraries": decoder_versions()}
+        if self.make is not None:
+            assert self.key
+            return {**common, "detector": self.key}
+        return {**common, "detector": model_identity(self.detector)}
+
+    def open(self) -> Scorer:
+        """Load the detector."""
+        if self.make is not None:
+            return _Finder(self.make(), self.side, self.batch)
+        found = TransformersDetector(self.detector, min_score=_LOWEST, device=self.device)
+        return _Finder(found, self.side, self.batch)
+
+
+def model_identity(source: str) -> dict[str, Any]:
+    """Return what a model of transformers is, by its files: weights, configuration, preprocessing.
+
+    Raises:
+        WeightsError: if it was not fetched; names the command.
+    """
+    folder = find(source)
+    if not (folder / "model.safetensors").is_file():
+        raise InputError(
+            f"no model in {source!r}: it needs a folder with config.json and model.safetensors, as "
+            "save_pretrained writes it, or hf:org/name"
+        )
+    names = ("model.safetensors", "config.json", "preprocessor_config.json")
+    return {name: file_digest(folder / name) for name in names if (folder / name).is_file()}
+
+
+class _Finder:
+    """Asks a detector, and puts boxes back to the size of the original."""
+
+    def __init__(self, detector: Detector, side: int, batch: int) -> None:
+        self._detector, self._side, self._batch = detector, side, batch
+
+    def __call__(self, pictures: Sequence[Picture]) -> list[Row]:
+        rows: list[Row] = []
+        for start in range(0, len(pictures), self._batch):
+            part = pictures[start : start + self._batch]
+            shown = [self._shown(picture) for picture in part]
+            found = self._detector.detect(shown, [picture.source for picture in part])
+            for picture, seen, boxes in zip(part, shown, found, strict=True):
+                rows.append(self._row(picture, seen, boxes))
+        return rows
+
+    def _shown(self, picture: Picture) -> NDArray[np.uint8]:
+        if self._detector.score_kind == "given":  # looks up names; only the size matters
+            assert picture.header is not None
+            size = picture.header.height, picture.header.width, 3
+            return np.broadcast_to(np.zeros(3, np.uint8), size)
+        return picture.pixels(self._side)
+
+    def _row(self, picture: Picture, seen: NDArray[np.uint8], found: Boxes) -> Row:
+        assert picture.header is not None
+        keep = found.scores >= _LOWEST
+        boxes = at_original_size(
+            found.boxes[keep], seen.shape[:2], (picture.header.height, picture.header.width)
+        )
+        names = BOX.names
+        values = np.column_stack([boxes, found.scores[keep]])[:_MOST].tolist()
+        return {
+            "count": int(keep.sum()),
+            "boxes": [dict(zip(names, row, strict=True)) for row in values],
+            "score_kind": self._detector.score_kind,
+        }
+
+
+def at_original_size(
+    boxes: NDArray[np.float64], seen: tuple[int, ...], original: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Return boxes found in a copy as boxes of the original.
+
+    Args:
+        boxes: (N, 4), x0, y0, x1, y1 of the centres of first and last pixels.
+        seen: (height, width) of the copy.
+        original: (height, width).
+
+    Edges go to edges: a box that fills the copy fills the original.
+    """
+    scale = np.tile([original[1] / seen[1], original[0] / seen[0]], 2)
+    half = np.array([-0.5, -0.5, 0.5, 0.5])
+    return (boxes + half + 0.5) * scale - 0.5 - half
