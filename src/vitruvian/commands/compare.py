@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``vitruvian compare``: two evaluations of the same photographs, with confidence intervals."""
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -99,7 +100,7 @@ def _show(
     console = Console()
     console.print(f"A  {titles[0]}\nB  {titles[1]}", highlight=False, soft_wrap=True)
     console.print(f"{shared} photographs in both", highlight=False)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 2), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
     table.add_column("")
     for column in ("A", "B", "B - A", f"{confidence:.0%} interval", "B is"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -107,7 +108,7 @@ def _show(
         # a class reads IoU/Face, a group hand/AP
         head, _, tail = one.name.rpartition("/")
         kind = head if head == "IoU" else tail
-        if one.first != one.first or not (every or kind in _MAIN):
+        if math.isnan(one.gap) or not (every or kind in _MAIN):
             continue
         low, high = number(kind, one.low), number(kind, one.high)
         table.add_row(
@@ -119,12 +120,13 @@ def _show(
             one.verdict,
         )
     console.print(table)
-    decided = [one for one in found if one.verdict != "open"]
+    known = [one for one in found if not math.isnan(one.gap)]
+    decided = [one for one in known if one.verdict != "open"]
     sys.stdout.write(
-        f"{len(decided)} of {len(found)} differences are decided by these photographs\n"
+        f"{len(decided)} of {len(known)} differences are decided by these photographs\n"
     )
 
 
 def _plain(one: "Difference") -> dict[str, Any]:
     values = {**vars(one), "gap": one.gap}
-    return {k: None if v != v else v for k, v in values.items()}
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}

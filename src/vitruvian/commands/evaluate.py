@@ -47,7 +47,6 @@ def evaluate(
     predicted_depth: Literal["", "metric", "relative", "inverse"] = "",
     predicted_normals: Literal["", "opengl", "opencv", "directx", "dsine"] = "",
     worst: int = 12,
-    batch: int = 4,
     device: str = "auto",
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
     processes: int = 1,
@@ -58,8 +57,8 @@ def evaluate(
 
     Writes a report (report.json), a table of all photographs (photographs.csv), what is needed to
     compare two evaluations (evidence.npz), and a page of the worst cases (worst.html). Interrupt
-    it at any time: the same command goes on where it stopped. Numbers do not depend on the number
-    of processes.
+    it at any time: the same command goes on where it stopped. Windows pass the network one by one,
+    so numbers do not depend on batches or on the number of processes.
 
     Args:
         data: labelled photographs: an annotation file, a folder or packed shards.
@@ -89,7 +88,6 @@ def evaluate(
         predicted_depth: kind of predicted depth that does not say it; relative by default.
         predicted_normals: axes of predicted normals that do not say it.
         worst: photographs per task on the page of the worst cases; 0 for no page.
-        batch: windows per forward pass.
         device: auto, cpu, mps or cuda:N.
         dtype: precision of the network.
         processes: on this machine; each has a model of its own.
@@ -140,7 +138,6 @@ def evaluate(
         normal_signs=normal_signs,
         settings=replace(find_protocol(protocol).settings, **changes) if changes else None,
         predicted=predicted,
-        batch=batch,
         device=device,
         dtype=dtype,
     )

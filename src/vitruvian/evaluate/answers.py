@@ -126,7 +126,10 @@ class Answer:
 class Answers(Protocol):
     """Something to evaluate."""
 
-    tasks: Sequence[str]
+    @property
+    def tasks(self) -> Sequence[str]:
+        """What is answered."""
+        ...
 
     def stream(self, places: Sequence[int], *, draw: bool = False) -> Iterator[Answer]:
         """Answer about photographs in order; ``draw``: with pictures in any case."""

@@ -74,8 +74,15 @@ class TruePoses:
 class Cases(Protocol):
     """Photographs with their truth, by place (0 … len - 1)."""
 
-    numbers: Sequence[int]
-    names: Sequence[str]
+    @property
+    def numbers(self) -> Sequence[int]:
+        """What other files call the photographs, by place."""
+        ...
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What people call them, by place."""
+        ...
 
     def __len__(self) -> int:
         """How many photographs there are."""
@@ -135,6 +142,11 @@ class Keypoints:
 
     def __len__(self) -> int:
         return len(self._truths)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What keypoints are evaluated in."""
+        return self._target or self._truths[0].vocabulary
 
     @property
     def images(self) -> Path:

@@ -24,7 +24,7 @@ from vitruvian.data.sources.maps import (
 )
 from vitruvian.errors import InputError
 from vitruvian.evaluate.answers import Answer, FoundPoses, ranked, sigmas_of
-from vitruvian.evaluate.cases import ByName, Cases, Floats
+from vitruvian.evaluate.cases import ByName, Cases, Floats, whole_raster
 from vitruvian.files import read_json
 from vitruvian.formats import coco, instances, png
 from vitruvian.formats.maps import CLASSES
@@ -113,15 +113,24 @@ class PoseFile:
             rows.setdefault(places[entry["image_id"]], []).append((given, float(score)))
         if words is None:
             return {}
-        return {
-            place: FoundPoses(
-                vocabulary=words,
+        given_words = words
+
+        def gathered(found: Sequence[tuple[Floats, float]]) -> FoundPoses:
+            poses = FoundPoses(
+                vocabulary=given_words,
                 xy=np.array([row[:, :2] for row, _ in found]),
                 scores=np.array([row[:, 2] for row, _ in found]),
                 ranks=np.array([score for _, score in found]),
-            ).within(self._target)
-            for place, found in rows.items()
-        }
+            )
+            return poses.within(self._target)
+
+        try:
+            return {place: gathered(found) for place, found in rows.items()}
+        except InputError as error:
+            raise InputError(
+                f"{self._path} has {len(words)} points for each person, the truth is in "
+                f"{self._target.name!r} with {len(self._target)}: {error}"
+            ) from error
 
     def _points_of(self, entry: Mapping[str, Any], where: str) -> Floats:
         try:
@@ -304,10 +313,26 @@ class MapFolder:
         if task == "depth":
             return read_depth(path, truth.size, settings, None)
         if task == "normals":
-            return read_normals(path, truth.size, settings, None)
+            raster = read_normals(path, truth.size, replace(settings, facing=False), None)
+            _check_facing(path, raster, truth)
+            return raster
         if settings.parts is None and not _says_what(path):
             settings = replace(settings, parts=self._parts)
         return read_labels(path, truth.size, settings)
+
+
+def _check_facing(path: Path, raster: Raster, truth: Sample) -> None:
+    """Refuse normals that mostly look away from the viewer: their axes are others."""
+    true = whole_raster(truth, "normals")
+    where = raster.mask if true is None else raster.mask & true.mask
+    if not where.any():
+        return
+    share = float(np.mean(raster.values[where][:, 2] < 0))
+    if share < 0.5:
+        raise InputError(
+            f"{path}: only {share:.0%} of its normals on people face the viewer, as visible "
+            "surfaces do: name their axes with --predicted-normals opengl, opencv, directx or dsine"
+        )
 
 
 def _says_what(path: Path) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitruvian import image
-from vitruvian.drawing import overlay
+from vitruvian.drawing import overlay, painters
 from vitruvian.evaluate.answers import Answer, FoundPoses, sigmas_of
 from vitruvian.evaluate.cases import TruePoses, whole_raster
 from vitruvian.evaluate.plan import Evaluation
@@ -239,10 +239,11 @@ def _map_pictures(task: str, truth: Sample, answer: Answer) -> list[tuple[str, C
         shown = _aligned(true, guess)
     error = _error(task, truth, true, shown)
     seen = replace(shown, valid=shown.mask & true.mask) if task != "parts" else shown
+    limits = painters.scalar_limits(true) if task == "depth" else None
     return [
         *pictures,
-        ("truth", _map(plain, task, true, window)),
-        ("answer", _map(plain, task, seen, window)),
+        ("truth", _map(plain, task, true, window, limits)),
+        ("answer", _map(plain, task, seen, window, limits)),
         ("where it is wrong", _cut(error, window)),
     ]
 
@@ -255,10 +256,17 @@ def _mask_box(raster: Raster) -> NDArray[np.float64] | None:
     return np.array([xs.min(), ys.min(), xs.max(), ys.max()], float) if len(xs) else None
 
 
-def _map(plain: Sample, task: str, raster: Raster, window: Crop) -> Canvas:
-    # Metric, so that truth and answer are coloured by what they say and not each by its own range.
-    kind = "metric" if raster.law == "scalar" else raster.kind
-    whole = replace(plain, rasters={task: replace(raster, kind=kind)}).warped(window)
+def _map(
+    plain: Sample,
+    task: str,
+    raster: Raster,
+    window: Crop,
+    limits: tuple[float, float] | None = None,
+) -> Canvas:
+    if raster.law == "scalar":  # by the range of the truth, not each by its own
+        seen = painters.brightness(replace(raster, kind="metric").warped(window), limits)
+        return painters.scalar_colours(seen)
+    whole = replace(plain, rasters={task: raster}).warped(window)
     return overlay(whole, task=task, key=False)
 
 

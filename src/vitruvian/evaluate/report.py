@@ -248,7 +248,8 @@ def _table(
     groups: Mapping[str, Mapping[str, Any]],
     published: Mapping[tuple[str, str], Mapping[str, Any]],
 ) -> Lines:
-    columns = tuple(dict.fromkeys(name for numbers in groups.values() for name in numbers))
+    names = dict.fromkeys(name for numbers in groups.values() for name in numbers)
+    columns = tuple(name for name in names if name not in _COUNTS)
     lines: list[tuple[str, ...]] = []
     for group, numbers in groups.items():
         cells = (number(name, numbers.get(name)) for name in columns)
@@ -262,7 +263,8 @@ def _table(
                 for name, b in zip(columns, beside, strict=True)
             )
             lines.append((f"  published ({', '.join(marks)})", *cells))
-    return Lines(title=title, columns=("", *columns), lines=tuple(lines))
+    heads = (name.replace("within_", "°<") for name in columns)
+    return Lines(title=title, columns=("", *heads), lines=tuple(lines))
 
 
 _COUNTS = ("images",)
@@ -270,15 +272,15 @@ _COUNTS = ("images",)
 
 def number(name: str, value: float | None) -> str:
     """Return a number as it is usual to print it: shares in per cent, others with their digits."""
-    if value is None:
+    if value is None or math.isnan(value):
         return "–"
-    if name in _COUNTS:
-        return f"{value:.0f}"
-    if name.startswith(("AP", "AR", "mIoU", "mAcc", "aAcc", "mDice", "mBoundaryIoU", "within")):
+    if name.startswith(
+        ("AP", "AR", "mIoU", "mAcc", "aAcc", "mDice", "mBoundaryIoU", "within", "coverage")
+    ):
         return f"{100 * value:.1f}"
     if name in ("IoU", "Acc", "Dice", "BoundaryIoU") or "PCK" in name:
         return f"{100 * value:.1f}"
-    return f"{value:.4f}"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
 
 
 def save(found: Mapping[str, Any], out: str | Path) -> Path:

@@ -3,7 +3,8 @@
 
 A chunk is a fixed range of photographs, scored by itself and written whole. So an evaluation that
 was stopped goes on, several processes or machines share the chunks, and the numbers do not depend
-on any of it. Memory is flat but for what average precision keeps: some dozen bytes per detection.
+on any of it; windows pass the network one by one, so neither do they on who is in company of whom.
+Memory is flat but for what average precision keeps: some dozen bytes per detection.
 """
 
 import csv
@@ -28,7 +29,7 @@ from vitruvian.files import atomic, read_json, write_bytes, write_json
 CHUNK = 16
 """Photographs per chunk."""
 _FOLDER = ".vitruvian"
-_FREE = ("batch", "device")  # what may differ between processes of one evaluation
+_FREE = ("device",)  # what may differ between processes of one evaluation
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -72,7 +73,7 @@ class Folder:
         if marker.exists() and overwrite:
             for old in self.inner.glob("*"):
                 old.unlink()
-        if marker.exists():
+        if next(self.inner.glob("chunk-*.npz"), None) is not None and marker.exists():
             before = read_json(marker)
             changed = [k for k in wanted if k not in _FREE and before.get(k) != wanted[k]]
             if changed:
@@ -181,7 +182,7 @@ def gather(evaluation: Evaluation, folder: Folder) -> Measured:
     for number in range(len(chunks_of(len(evaluation.cases)))):
         arrays = _load(folder.chunk(number))
         for row in json.loads(arrays.pop("rows").tobytes()):
-            rows.append((evaluation.cases.names[row["place"]], row["numbers"]))
+            rows.append((str(evaluation.cases.names[int(row["place"])]), row["numbers"]))
         states: dict[tuple[str, str], Arrays] = {}
         for name, array in arrays.items():
             kind, task, group, key = name.split("|", 3)

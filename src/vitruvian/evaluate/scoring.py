@@ -201,12 +201,11 @@ class PoseScorer(_Kept):
         oks = oks_matrix(xy, known, labelled, areas=areas, sigmas=self._sigmas)
         partner = paired(oks)
         met = partner >= 0
-        reached = np.where(met, oks[partner, np.arange(len(wanted))] if len(oks) else 0.0, 0.0)
-        points = np.where(met[:, None, None], xy[partner] if len(xy) else 0.0, np.nan)
+        reached, points = np.zeros(len(wanted)), np.full(known.shape, np.nan)
+        reached[met] = oks[partner[met], np.flatnonzero(met)]
+        points[met] = xy[partner[met]]
         sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) if len(boxes) else np.zeros(0)
-        self._pck.update(
-            points=points.reshape(known.shape), truth=known, labelled=labelled, reference=sides
-        )
+        self._pck.update(points=points, truth=known, labelled=labelled, reference=sides)
         seen = met & (reached >= FOUND)
         if seen.any():
             right = point_similarity(points[seen], known[seen], areas[seen], self._sigmas)
@@ -262,7 +261,7 @@ def person_pixels(truth: Sample) -> NDArray[np.bool_] | None:
     return found
 
 
-_Total = TypeVar("_Total", MaskMetrics, DepthMetrics, NormalMetrics)
+_Total = TypeVar("_Total", bound=MaskMetrics | DepthMetrics | NormalMetrics)
 
 
 class _Dense(_Kept, Generic[_Total]):
@@ -291,7 +290,7 @@ class _Dense(_Kept, Generic[_Total]):
         """Measure one photograph by itself, and add it to the set."""
         one = self._total.empty()
         one.update(**maps)
-        self._total.merge(one)
+        self._parts["total"].merge(one)
         return one
 
     def evidence(self) -> Arrays:
