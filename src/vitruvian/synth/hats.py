@@ -103,7 +103,8 @@ def _brim(
         reach = np.full(count, rng.uniform(0.04, 0.085))
         drop = rng.uniform(-0.1, 0.35) + 0.25 * np.cos(2 * at) * rng.uniform(0, 1)
     else:
-        reach = rng.uniform(0.06, 0.075) * np.clip(np.cos(at / 1.05 * np.pi / 2), 0, 1) ** 0.5
+        # a little at the ends, too: faces without area have no normals
+        reach = rng.uniform(0.06, 0.075) * np.clip(np.cos(at / 1.05 * np.pi / 2), 1e-3, 1) ** 0.5
         drop = 0.15 + 0.35 * (at / 1.05) ** 2
     steps = np.linspace(-0.08, 1, 6)[:, None]
     grid = start[None] + out[None] * (reach * steps)[..., None]

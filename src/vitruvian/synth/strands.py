@@ -220,7 +220,12 @@ def tied(
 ) -> Floats:
     """Return guides that run along the head to a tie, and from there hang as a tail or a bun."""
     middle = place.middle
-    knots = np.array(_TIES[style.tie]) + middle
+    # ties lie on the head, whatever its shape
+    knots = place.obstacles.onto(
+        place.obstacles.outside(np.array(_TIES[style.tie]) + middle, 0.012),
+        np.full(len(_TIES[style.tie]), 0.012),
+        np.ones(len(_TIES[style.tie])),
+    )
     which = (
         (roots.place[:, 0] < 0).astype(int) if len(knots) == 2 else np.zeros(len(roots.place), int)
     )
@@ -243,7 +248,7 @@ def tied(
     if style.tie == "bun":
         radius = 0.034 * np.clip(chosen.volume, 0.8, 1.3)
         back = unit(knots[0] - middle)
-        ball = knots[0] + back * radius * 0.75
+        ball = knots[0] + back * radius * 0.8
         side = unit(np.cross(back, [1.0, 0.2, 0.1]))
         other = np.cross(back, side)
         turn = rng.uniform(0, 2 * np.pi, count)[:, None]
@@ -253,13 +258,13 @@ def tied(
         for k in range(since):
             a = turn + k / since * 4.5
             spot = back * high + flat * (np.cos(a) * side + np.sin(a) * other)
-            out.append(ball + size * spot)
+            out.append(place.obstacles.outside(ball + size * spot, 0.003))
         return np.stack(out, axis=1)
     disc = rng.normal(0, 1, (count, 3))
     size = 0.011 if len(knots) == 1 else 0.008
     tails = []
     length = style.length / since
-    for number, tie in enumerate(knots):
+    for tie in knots:
         point = tie.copy()
         way = unit(tie - middle) * 0.9
         tail = []
@@ -270,7 +275,6 @@ def tied(
             point = point + way * length
             tail.append(point)
         tails.append(tail)
-        del number
     ends = rng.uniform(0.75, 1.0, count)[:, None]
     for k in range(since):
         at = np.array([tail[k] for tail in tails])[which]
