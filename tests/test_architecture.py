@@ -42,7 +42,7 @@ PARTS = {
     "capture": "capture",
     "web": "web",
     "commands": "commands",
-    "cli": "cli",
+    "cli": "cli __main__",
     "package": "__init__",
 }
 LEAVES = "errors files vocabulary geometry camera image"
@@ -68,7 +68,7 @@ ARROWS = {
     "tasks": f"{GROUND} model metrics",
     "data": f"{GROUND} formats",  # never hears of tasks
     "train": "errors files model data",  # never hears of tasks
-    "recipes": f"{GROUND} model metrics tasks data train",
+    "recipes": f"{GROUND} draw model metrics tasks data train",
     "predict": f"{GROUND} formats model tasks",  # boxes come from files
     "evaluate": f"{SEEING} data",
     "export": f"{GROUND} model tasks predict",

@@ -15,6 +15,7 @@ from vitruvian.errors import VitruvianError, unknown_name
 
 VERBS: dict[str, str] = {
     "predict": "vitruvian.commands.predict:predict",
+    "train": "vitruvian.commands.train:train",
     "evaluate": "vitruvian.commands.evaluate:evaluate",
     "compare": "vitruvian.commands.compare:compare",
     "bench": "vitruvian.commands.bench:bench",
@@ -36,6 +37,7 @@ VERBS: dict[str, str] = {
 
 _ABOUT = {
     "predict": "see people in photographs: keypoints, parts, depth and normals, as files",
+    "train": "pretrain on pictures, or learn keypoints, parts, depth, normals from labels",
     "evaluate": "how right a model is, or predictions made elsewhere are, on labelled photographs",
     "compare": "whether one evaluation is better than another, with confidence intervals",
     "bench": "milliseconds per stage and peak memory of a model on this machine",
@@ -55,7 +57,7 @@ _ABOUT = {
 }
 
 # verbs whose work done before an interruption counts
-_RESUMES = ("predict", "evaluate", "synth", "data")
+_RESUMES = ("predict", "train", "evaluate", "synth", "data")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -243,22 +243,6 @@ def _own_name(name: str) -> str:
     return name.replace("encoder.", "backbone.", 1) if name.startswith("encoder.") else name
 
 
-def save_mae(path: str | Path, model: MAE, card: Card) -> None:
-    """Write an encoder with its pretraining decoder, as ``load_mae`` reads it.
-
-    Raises:
-        InputError: the card describes other networks, or ``path`` has another suffix.
-    """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise InputError(f"{path}: given suffix {path.suffix!r} · wanted .safetensors")
-    if card.network.backbone != model.encoder.config or card.decoder != model.config:
-        raise InputError(f"{path}: the card {card.name!r} describes another network than this one")
-    tensors = {n.replace("encoder.", "backbone.", 1): t for n, t in model.state_dict().items()}
-    layout = {n: (str(t.dtype).removeprefix("torch."), tuple(t.shape)) for n, t in tensors.items()}
-    write_safetensors(path, layout, tensors.__getitem__, {"format": "pt", KEY: card.to_json()})
-
-
 def _records(opened: Opened) -> dict[str, list[tuple[str, Piece]]]:
     """Group the file's tensors by the tensor of ours they are rows of."""
     grouped: dict[str, list[Any]] = {n: [] for n in opened.shapes}

@@ -106,7 +106,8 @@ def depth(
         InputError: a size of the second generation.
     """
     return _dense(
-        "depth", size, Depth() if paper else LIFTED, first=DenseAugment.sapiens_depth(None), second=None,
+        "depth", size, Depth() if paper else LIFTED,
+        first=DenseAugment.sapiens_depth(None), second=None,
         samples=samples, steps=steps, epochs=epochs, batch=batch, input_size=input_size,
         framing=framing, paper=paper,
     )  # fmt: skip

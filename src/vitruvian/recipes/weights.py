@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The weights a training begins with, and the file it ends with.
+"""The weights a training begins with, and the card of what it ends with.
 
 What initial weights do not have starts fresh, and is told: nothing of a backbone may be missing
 silently.
@@ -7,22 +7,20 @@ silently.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vitruvian.errors import WeightsError
 from vitruvian.model.card import Card, TaskCard
-from vitruvian.model.lora import add_lora, freeze_backbone, merged
+from vitruvian.model.lora import add_lora, freeze_backbone
 from vitruvian.model.mae import MAE
 from vitruvian.model.network import Network
 from vitruvian.model.opening import open_weights
 from vitruvian.model.position import resize_table
 from vitruvian.model.sizes import ViTConfig
-from vitruvian.model.weights import load, load_mae, save, save_mae
+from vitruvian.model.weights import load, load_mae
 from vitruvian.recipes.run import Run
 
 _TOKENS = ("class_token", "register_tokens", "pos_embed")
@@ -236,28 +234,3 @@ def card_of(run: Run, name: str) -> Card:
         licence=licence,
         commercial=commercial,  # pyright: ignore[reportArgumentType]
     )
-
-
-def write_weights(run: Run, checkpoint: Path, out: Path, *, name: str) -> Card:
-    """Write the weights of a checkpoint as one file that opens by itself.
-
-    The moving average replaces the weights where there is one; LoRA matrices are merged.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    state = load_file(checkpoint / "network.safetensors")
-    if run.loop.ema is not None:
-        state |= load_file(checkpoint / "average.safetensors")
-    card = card_of(run, name)
-    if run.masked is not None:
-        mae = MAE(run.network.backbone, run.masked)
-        mae.load_state_dict(state)
-        save_mae(out, mae, card)
-        return card
-    if run.lora is not None:
-        state = merged(state, run.lora)
-    network = Network(run.network)
-    network.load_state_dict(state)
-    save(out, network, card)
-    return card

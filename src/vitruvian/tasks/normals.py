@@ -58,7 +58,7 @@ class Normals:
         return {"normals": torch.from_numpy(vectors).movedim(-1, 0)}
 
     def loss(self, output: Tensor, target: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return {"normals_cosine", "normals_l1"[, "normals_gradient"]} for raw vectors (B, 3, h, w).
+        """Return {"normals_cosine", "normals_l1"[, "normals_gradient"]} of vectors (B, 3, h, w).
 
         Means over valid pixels of 1 - cos and of the L1 distance summed over the three channels,
         both of the unnormalised prediction (published code).
