@@ -11,7 +11,7 @@ import torch
 from vitruvian.errors import InputError
 from vitruvian.train.log import read_lines
 from vitruvian.train.parallel import Parallel, inner, joined
-from vitruvian.train.state import read_tensors
+from vitruvian.train.state import Checkpoints, read_tensors
 
 HELPER = Path(__file__).with_name("toy_training.py")
 
@@ -32,30 +32,33 @@ def test_one_process_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
-def together(folder: Path, mode: str, steps: int) -> None:
-    """Train the toy with two processes, set up as ``torchrun`` does."""
+def together(folder: Path, mode: str, steps: int, trouble: str = "none") -> list[str]:
+    """Train the toy with two processes, set up as ``torchrun`` does; return what they print."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     shared |= {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(HELPER), str(folder), mode, str(steps)]
+    command = [sys.executable, str(HELPER), str(folder), mode, str(steps), trouble]
     processes = [
         subprocess.Popen(
             command,
             env=os.environ | shared | {"RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         for rank in ("0", "1")
     ]
     try:
-        errors = [process.communicate(timeout=180)[1] for process in processes]
+        said = [process.communicate(timeout=180) for process in processes]
     finally:
         for process in processes:
             process.kill()
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(
+        errors for _, errors in said
+    )
+    return [out for out, _ in said]
 
 
 def losses(folder: Path) -> list[float]:
@@ -63,7 +66,7 @@ def losses(folder: Path) -> list[float]:
 
 
 def alone(folder: Path, steps: int) -> None:
-    command = [sys.executable, str(HELPER), str(folder), "single", str(steps)]
+    command = [sys.executable, str(HELPER), str(folder), "single", str(steps), "none"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, timeout=180)
 
@@ -100,3 +103,25 @@ def test_two_processes_equal_one_and_exchange_checkpoints(tmp_path: Path, mode: 
     alone(two, 6)
     assert losses(one) == pytest.approx(wanted, rel=1e-5)
     assert losses(two) == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_a_loss_that_is_no_number_on_one_process_stops_both(tmp_path: Path, mode: str) -> None:
+    said = together(tmp_path, mode, 6, "poison")
+    for rank, text in enumerate(said):
+        assert text.startswith(f"rank {rank} NonFiniteLossError True"), text
+        assert "step 4" in text
+    assert Checkpoints(tmp_path / "checkpoints").steps() == [1, 2, 3]
+
+
+@pytest.mark.slow
+def test_a_full_disk_of_one_process_stops_both(tmp_path: Path) -> None:
+    said = together(tmp_path, "fsdp", 4, "full")
+    for rank, text in enumerate(said):
+        assert text.startswith(f"rank {rank} InputError"), text
+        assert "process 1" in text
+        assert "No space left on device" in text
+        assert "step-00000004 is intact" in text
+    assert Checkpoints(tmp_path / "checkpoints").steps() == [1, 2, 3, 4]
+    assert not list((tmp_path / "checkpoints").glob(".step-*"))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A training small enough for any test: a few transformer blocks, random targets, dropout."""
 
+import errno
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,12 +12,15 @@ from torch import Tensor, nn
 
 from vitruvian.data.loader import LoaderState
 from vitruvian.data.order import Order
+from vitruvian.errors import VitruvianError
 from vitruvian.model.block import Block
+from vitruvian.train import sharded
 from vitruvian.train.config import Hooks, LoopConfig
 from vitruvian.train.loop import Outcome, train
 from vitruvian.train.optim import OptimiserConfig
 from vitruvian.train.parallel import Parallel, joined
 from vitruvian.train.schedule import Schedule
+from vitruvian.train.state import Checkpoints, read_tensors
 
 SAMPLES = 20
 
@@ -107,15 +111,50 @@ def run(folder: Path, *, network: Toy | None = None, **changes: Any) -> tuple[To
     return network, outcome
 
 
+def full_disk(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def main() -> None:
-    """Arguments: folder, mode, steps to train; under ``torchrun`` or alone."""
+    """Arguments: folder, mode, steps, trouble of one of two processes; under ``torchrun``."""
     torch.set_num_threads(1)
-    folder, mode, steps = sys.argv[1:4]
+    folder, mode, steps, trouble = sys.argv[1:5]
     with joined(mode, device="cpu") as parallel:  # pyright: ignore[reportArgumentType]
-        hooks = Hooks(progress=lambda p: print("step", p.step, flush=True))
-        pace = {"keep": 100, "save_every": 1}
-        run(Path(folder), network=toy(dropout=0), steps=int(steps), parallel=parallel,
-            hooks=hooks, **pace)  # fmt: skip
+        changes: dict[str, Any] = {"keep": 100, "save_every": 1}
+        if trouble == "poison":  # a sample of step 4 that only the second process sees
+            changes["objective"] = Squares(poison_of(step=4, rank=1))
+        network = toy(dropout=0)
+        try:
+            run(Path(folder), network=network, steps=int(steps), parallel=parallel, **changes)
+            if trouble == "full":
+                if parallel.rank == 1:
+                    sharded.HuggingFaceStorageWriter.write_data = full_disk
+                network, more = toy(dropout=0), int(steps) + 1
+                run(Path(folder), network=network, steps=more, parallel=parallel, **changes)
+        except VitruvianError as error:
+            # not finite: the weights must be those of the last checkpoint, on every process
+            here = {n: t for n, t in network.state_dict().items() if not hasattr(t, "full_tensor")}
+            before = read_tensors(Checkpoints(Path(folder) / "checkpoints").latest(), "network")
+            same = all(torch.equal(t, before[n]) for n, t in here.items())
+            print(f"rank {parallel.rank} {type(error).__name__} {same} {error}", flush=True)
+
+
+def poison_of(*, step: int, rank: int) -> int:
+    """Return a sample of a step (from 1) that only this rank of two sees, and no step before."""
+    batches = Batches(rank=rank, world=2)
+    for _, _ in zip(range(step), batches, strict=False):
+        pass
+    return batches.seen[2 * (step - 1)]
+
+
+def train_and_tell(folder: str, steps: int, pipe: Any) -> None:
+    """Train in a process of its own; send (step, samples of it) after every step."""
+    torch.set_num_threads(1)
+    batches = Batches()
+    hooks = Hooks(progress=lambda p: pipe.send((p.step, batches.seen[-4:])))
+    run(Path(folder), network=toy(dropout=0), steps=steps, batches=batches, hooks=hooks, keep=2,
+        save_every=2)  # fmt: skip
+    pipe.send(None)
 
 
 if __name__ == "__main__":
