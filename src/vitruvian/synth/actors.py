@@ -88,13 +88,13 @@ def _regions(
     for mesh in meshes:
         vertices = mesh.vertices.astype(np.float64)
         everything.append(vertices)
-        kept = mesh.faces[~np.isin(mesh.labels, low)]
-        chosen = vertices[np.unique(kept)]
+        above = np.zeros(len(vertices), np.bool_)
+        above[mesh.faces[~np.isin(mesh.labels, low)]] = True
+        chosen = vertices[above]
         upper.append(chosen[(chosen - hips) @ axis > 0.05])
     whole = np.concatenate(everything)
     head = whole[np.linalg.norm(whole - ears, axis=1) < _HEAD]
-    above = np.concatenate(upper)
-    shown = {"full": whole, "upper": above, "face": head}
+    shown = {"full": whole, "upper": np.concatenate(upper), "face": head}
     return {name: found[:: max(len(found) // _SHOWN, 1)] for name, found in shown.items()}
 
 

@@ -42,7 +42,7 @@ class Quality:
 def quality_for(height: int) -> Quality:
     """Return what keeps noise below sight: larger pictures share over more pixels."""
     if height <= 320:
-        return Quality(rays=4, tile=4)
+        return Quality(rays=3, tile=4)
     return Quality(rays=2 if height <= 640 else 1, tile=8)
 
 
