@@ -181,6 +181,8 @@ def _front_line(
     shell = fitted.shell
     x, z = shell.canonical[:, 0], shell.canonical[:, 2]
     front = np.where(z > 0.03, 1.0, -1.0)
+    if garment.neck == "collar":  # it begins below the collar's points
+        front = np.minimum(front, neckline(shell.canonical, "collar") - 0.05)
     surface = (garment.detail if garment.kind == "jacket" else garment.fabric).surface()
     if garment.open:
         strips = [[0.012 - opening(shell.canonical)]]

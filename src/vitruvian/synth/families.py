@@ -19,7 +19,6 @@ from vitruvian.synth.stance import Stance, foot_gaps, settle
 
 SIDES = ("left", "right")
 _ATTEMPTS = 24
-_ALLOWED = 2  # points of the skin that may be inside another limb
 _FLOATING = 0.025  # metres a planted foot may be above the floor
 
 
@@ -379,4 +378,4 @@ def _possible(model: BodyModel, pose: Pose, posed: PosedBody, stance: Stance) ->
         trunk = [model.bone_index[b] for b in ("spine05", "spine02", "head")]
         if posed.joints[trunk, 1].min() > 0.24:
             return False
-    return len(penetration(posed.vertices, posed.transforms)) <= _ALLOWED
+    return not len(penetration(posed.vertices, posed.transforms))

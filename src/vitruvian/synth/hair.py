@@ -75,7 +75,7 @@ def _head_hair(
     inside = scalp(place.canonical, receding=chosen.receding, bald=chosen.balding)
     inside = inside + 0.006 * (ragged - 0.5)
     if hat:  # what grows farther up is pressed flat under it
-        inside = np.minimum(inside, 0.03 - hat_line(hat, place.canonical))
+        inside = np.minimum(inside, 0.012 - hat_line(hat, place.canonical))
     if not (inside > 0).any():
         return []
     detail = wearer.detail
@@ -93,7 +93,7 @@ def _head_hair(
     surface = Hair(colour=chosen.colour, tip=chosen.tip, seed=wearer.seed % 1000)
     width = _WIDTHS[detail] * wide * (1.3 if style.clumps > 100 else 1.0)
     parts = [_ribbons(place, strands, roots.canonical, width, surface, "hair", rng)]
-    under = replace(surface, colour=_darker(chosen.colour, 0.6), gloss=0.3)
+    under = replace(surface, colour=_darker(chosen.colour, 0.8), gloss=0.3)
     parts.append(_cap(place, inside, style, under, bool(hat)))
     return parts
 

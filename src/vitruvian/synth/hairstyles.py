@@ -62,16 +62,16 @@ STYLES: Mapping[str, Style] = {
         length=0.06, steps=5, lift=0.3, comb=(0.0, -0.3, 1.0), fade=0.6, fringe=True
     ),
     "bob": Style(
-        length=0.24, steps=10, lift=0.35, stiff=0.5, parted=True, volume=0.02, fringe=False
+        length=0.24, steps=10, lift=0.15, stiff=0.5, parted=True, volume=0.02, fringe=False
     ),
     "bob fringe": Style(
-        length=0.23, steps=10, lift=0.35, stiff=0.5, parted=True, volume=0.02, fringe=True
+        length=0.23, steps=10, lift=0.15, stiff=0.5, parted=True, volume=0.02, fringe=True
     ),
-    "long straight": Style(length=0.46, steps=12, lift=0.3, stiff=0.5, parted=True, volume=0.016),
+    "long straight": Style(length=0.46, steps=12, lift=0.1, stiff=0.5, parted=True, volume=0.016),
     "long wavy": Style(
         length=0.44,
         steps=16,
-        lift=0.4,
+        lift=0.12,
         stiff=0.5,
         parted=True,
         volume=0.022,
@@ -82,7 +82,7 @@ STYLES: Mapping[str, Style] = {
     "curly": Style(
         length=0.22,
         steps=14,
-        lift=0.5,
+        lift=0.25,
         stiff=0.6,
         parted=True,
         volume=0.03,
@@ -105,7 +105,7 @@ STYLES: Mapping[str, Style] = {
     "braids": Style(
         length=0.40,
         steps=18,
-        lift=0.3,
+        lift=0.12,
         stiff=0.45,
         parted=True,
         volume=0.014,

@@ -125,9 +125,10 @@ def _combed(roots: Roots, style: Style, side: float, middle: Floats) -> Floats:
         across = roots.place[:, 0] - 0.035 * side
         # near the parting hair leaves it, elsewhere it falls
         sign = np.tanh(across / 0.01)
-        way = np.stack([0.9 * sign, np.full_like(sign, -0.45), np.full_like(sign, -0.35)], axis=1)
-        behind = roots.place[:, 2] < middle[2] - 0.02
-        way[behind] += [0.0, -0.3, -0.4]
+        # the parting ends on the crown: behind it hair falls straight down
+        before = np.clip((roots.place[:, 2] - middle[2] + 0.07) / 0.06, 0.1, 1)
+        fall = np.full_like(sign, -0.45) - 0.3 * (before < 1)
+        way = np.stack([0.7 * sign * before, fall, -0.35 - 0.4 * (before < 1)], axis=1)
     if style.fringe:
         front = (roots.canonical[:, 2] > 0.085) & (np.abs(roots.canonical[:, 0]) < 0.055)
         way[front] = [0.15 * side, -0.35, 1.0]
@@ -171,10 +172,11 @@ def grown(
         pull = loosen * (0.35 + 0.65 * share)
         if style.stiff <= 0.9:
             rise = np.clip(1 - share * 2.5, 0, 1)
-            goal = unit(place.down + unit(along) * 0.6 * rise)
+            goal = unit(place.down + unit(along) * 0.45 * rise)
             way = unit(way * (1 - pull) + goal * pull)
         moved = points + way * step
         clear = np.minimum(layer, style.length * share * 0.6) + 0.0015
+        clear = clear + share * (style.curl + 0.5 * style.wave)  # room for locks to turn in
         moved = place.obstacles.outside(moved, clear)
         if not style.fringe or style.length > 0.12:
             moved = _off_face(place, moved, roots, style, behind=abs(chosen.side) > 0.45)
@@ -203,7 +205,8 @@ def _off_face(place: Head, points: Floats, roots: Roots, style: Style, *, behind
     out[:, 0] = np.where(moved, sign * half, points[:, 0])
     if behind:
         back = np.where(inside & ~fringe & (points[:, 1] < middle[1] + 0.015), 0.128, 0)
-        out[:, 2] = np.minimum(points[:, 2], front - back)
+        # little by little: a strand that leaps is a bar across the temple
+        out[:, 2] = np.maximum(np.minimum(points[:, 2], front - back), points[:, 2] - 0.03)
     return out
 
 
