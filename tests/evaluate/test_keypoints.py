@@ -132,7 +132,7 @@ def test_truth_is_perfect_and_what_is_wrong_shows(tmp_path):
         rows = np.array(entry["keypoints"]).reshape(-1, 3)
         entry["keypoints"] = rows[words.mirror].ravel().tolist()
     cases = {"perfect": perfect, "mirrored": mirrored, "nobody": []}
-    cases["twice"] = perfect + [{**entry, "score": 0.99} for entry in perfect]
+    cases["twice"] = perfect + [{**entry, "score": entry["score"] - 0.001} for entry in perfect]
     found = {}
     for name, entries in cases.items():
         path = dump(tmp_path / f"{name}.json", entries)

@@ -244,6 +244,8 @@ def show(found: Mapping[str, Any]) -> None:
         for cells in lines.lines:
             table.add_row(*cells)
         console.print(table)
+        if lines.note:
+            console.print(lines.note, highlight=False, soft_wrap=True)
 
 
 @contextlib.contextmanager

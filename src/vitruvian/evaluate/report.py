@@ -197,11 +197,12 @@ def command_line() -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Lines:
-    """A table to print: title, names of columns, and lines of cells."""
+    """A table to print: title, names of columns, lines of cells, and a note below."""
 
     title: str
     columns: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
+    note: str = ""
 
 
 _FAMILIES = (
@@ -251,20 +252,22 @@ def _table(
     names = dict.fromkeys(name for numbers in groups.values() for name in numbers)
     columns = tuple(name for name in names if name not in _COUNTS)
     lines: list[tuple[str, ...]] = []
+    notes: dict[str, None] = {}
     for group, numbers in groups.items():
         cells = (number(name, numbers.get(name)) for name in columns)
         lines.append((group or "all", *cells))
         prefix = f"{group}/" if group else ""
         beside = [published.get((task, f"{prefix}{name}")) for name in columns]
-        marks = dict.fromkeys(b["evidence"] for b in beside if b is not None)
-        if marks:
+        if any(beside):
             cells = (
                 "" if b is None else number(name, b["published"])
                 for name, b in zip(columns, beside, strict=True)
             )
-            lines.append((f"  published ({', '.join(marks)})", *cells))
+            lines.append(("  published", *cells))
+            notes |= {f"{b['evidence']}, {b['source']}": None for b in beside if b is not None}
+    note = f"published: {'; '.join(notes)}" if notes else ""
     heads = (name.replace("within_", "°<") for name in columns)
-    return Lines(title=title, columns=("", *heads), lines=tuple(lines))
+    return Lines(title=title, columns=("", *heads), lines=tuple(lines), note=note)
 
 
 _COUNTS = ("images",)

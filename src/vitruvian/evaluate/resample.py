@@ -93,7 +93,7 @@ def _rows(path: Path) -> tuple[list[str], list[int], dict[str, Times]]:
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: it belongs beside the report") from error

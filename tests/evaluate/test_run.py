@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How an evaluation goes: parts and processes, interruption, reports, pages, protocols."""
+
+import json
+import re
+
+import made_sets
+import numpy as np
+import pytest
+
+from vitruvian.cli import main
+from vitruvian.evaluate import run as loop
+from vitruvian.evaluate.protocols import PROTOCOLS
+
+SAID = ["--parts", "parts28", "--depth-kind", "metric", "--normals", "opengl"]
+
+
+def run(out, *arguments, worst=0):
+    return main(["evaluate", "--out", str(out), "--worst", str(worst), *map(str, arguments)])
+
+
+def report(out):
+    return json.loads((out / "report.json").read_text(encoding="utf-8"))
+
+
+def left(out):
+    """Everything an evaluation leaves that must not depend on how it was done."""
+    with np.load(out / "evidence.npz") as archive:
+        evidence = {name: archive[name].tolist() for name in archive.files}
+    return report(out)["results"], (out / "photographs.csv").read_text(), evidence
+
+
+@pytest.fixture(scope="module")
+def keypoints(tmp_path_factory):
+    root = tmp_path_factory.mktemp("keypoints")
+    data, _ = made_sets.coco_set(root, photos=40)
+    return ["--data", data, "--model", made_sets.weights(root / "w.safetensors"), "--flip", "True"]
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory):
+    root = tmp_path_factory.mktemp("maps")
+    made_sets.map_set(root / "set", photos=20)
+    model = made_sets.weights(root / "w.safetensors", ("parts", "depth", "normals"))
+    return ["--data", root / "set", *SAID, "--model", model]
+
+
+@pytest.mark.parametrize("kind", ["keypoints", "dense"])
+def test_three_parts_give_the_same_as_one(kind, tmp_path, request, capsys, monkeypatch):
+    arguments = request.getfixturevalue(kind)
+    assert run(tmp_path / "one", *arguments) == 0
+    for part in ("3/3", "1/3", "2/3"):
+        assert not (tmp_path / "three" / "report.json").exists()
+        assert run(tmp_path / "three", *arguments, "--part", part) == 0
+    assert "left to other parts" in capsys.readouterr().out
+    assert left(tmp_path / "one") == left(tmp_path / "three")
+    monkeypatch.setattr(loop, "CHUNK", 7)  # other company on the way through
+    assert run(tmp_path / "seven", *arguments) == 0
+    assert report(tmp_path / "one")["results"] == report(tmp_path / "seven")["results"]
+
+
+@pytest.mark.slow
+def test_three_processes_give_the_same_as_one(keypoints, tmp_path):
+    assert run(tmp_path / "one", *keypoints) == 0
+    assert run(tmp_path / "three", *keypoints, "--processes", "3") == 0
+    assert left(tmp_path / "one") == left(tmp_path / "three")
+    bad = [*keypoints, "--processes", "2", "--boxes", tmp_path / "one" / "report.json"]
+    assert run(tmp_path / "bad", *bad) == 2
+
+
+def test_it_goes_on_where_it_stopped(keypoints, tmp_path, monkeypatch, capsys):
+    save, count = loop._save, iter(range(9))
+
+    def stop_at_the_second(*arguments):
+        if next(count) == 1:
+            raise KeyboardInterrupt
+        save(*arguments)
+
+    monkeypatch.setattr(loop, "_save", stop_at_the_second)
+    assert run(tmp_path / "out", *keypoints) == 130
+    assert "goes on where it stopped" in capsys.readouterr().err
+    monkeypatch.undo()
+    scored = []
+    score = loop._score
+    monkeypatch.setattr(loop, "_score", lambda e, places: scored.append(places) or score(e, places))
+    assert run(tmp_path / "out", *keypoints) == 0
+    assert scored == [range(16, 32), range(32, 40)]
+    assert run(tmp_path / "whole", *keypoints) == 0
+    assert left(tmp_path / "out") == left(tmp_path / "whole")
+    assert run(tmp_path / "out", *keypoints, "--exact") == 2
+    assert "other settings (exact)" in capsys.readouterr().err
+    assert run(tmp_path / "out", *keypoints, "--exact", "--overwrite") == 0
+    assert report(tmp_path / "out")["settings"]["exact"] is True
+
+
+def test_a_report_says_how_to_repeat_it(keypoints, tmp_path):
+    assert run(tmp_path / "out", *keypoints) == 0
+    found = report(tmp_path / "out")
+    (model,) = found["models"]
+    assert re.fullmatch(r"[0-9a-f]{64}", model["sha256"])
+    assert re.fullmatch(r"[0-9a-f]{64}", found["data"]["sha256"])
+    assert found["command"][0] == "vitruvian"
+    assert found["commit"] is None or re.fullmatch(r"[0-9a-f]{40}\+?", found["commit"])
+    assert found["machine"]["device"] == "cpu"
+    assert found["machine"]["threads"] >= 1
+    assert found["settings"]["flip"] is True
+    assert found["published"] == []
+    assert found["protocol"]["name"] == "folder"
+
+
+def test_the_page_shows_the_worst_first_truth_beside_answer(keypoints, dense, tmp_path):
+    for arguments, tasks, pictures in ((keypoints, ["pose"], 3), (dense, None, 4)):
+        out = tmp_path / str(pictures)
+        assert run(out, *arguments, worst=5) == 0
+        text = (out / "worst.html").read_text(encoding="utf-8")
+        for section in text.split("<h2>")[1:]:
+            task = section.partition(":")[0]
+            assert tasks is None or task in tasks
+            cards = section.split("<article>")[1:]
+            assert len(cards) == 5
+            assert all(card.count("<img") == pictures for card in cards)
+            key = {"pose": "OKS", "parts": "mIoU", "depth": "AbsRel", "normals": "mean"}[task]
+            shown = [float(re.search(rf"{key} <b>([\d.]+)", card)[1]) for card in cards]
+            order = sorted(shown, reverse=task in ("depth", "normals"))
+            assert shown == order
+            assert "truth" in section
+        assert "http" not in text  # it loads nothing
+
+
+@pytest.mark.parametrize("name", [name for name in PROTOCOLS if name != "folder"])
+def test_data_that_is_not_there_says_where_it_comes_from(name, tmp_path, capsys):
+    model = made_sets.weights(tmp_path / "w.safetensors")
+    nowhere = tmp_path / "nowhere"
+    arguments = ["--data", nowhere, "--model", model, "--protocol", name]
+    assert run(tmp_path / "out", *arguments) == 2
+    text = capsys.readouterr().err
+    for line in ("no such file or folder", "source:", "licence:", "expected:"):
+        assert line in text
+    nowhere.mkdir()
+    assert run(tmp_path / "out", *arguments) == 2
+    assert "expected:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        (["--protocol", "wholebody"], "the protocol is for wholebody133, the data has coco17"),
+        (["--tasks", "depth"], "not a depth model"),
+        (["--tasks", "deph"], "did you mean depth"),
+        (["--framing", "pad"], "--framing has no effect on keypoints"),
+        (["--normal-signs", "1", "1", "1"], "--normal-signs has no effect"),
+        (["--alignment", "none"], "--alignment has no effect"),
+        (["--compare-parts", "parts29"], "--compare-parts parts29 has no effect"),
+        (["--predicted-depth", "metric"], "no effect without --predictions"),
+        (["--part", "4/3"], "wanted I/N"),
+        (["--part", "1/3", "--processes", "2"], "give one of them"),
+        (["--predictions", "x.json"], "give what to evaluate"),
+        (["--boxes", "nowhere.json"], "nowhere.json"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(keypoints, tmp_path, capsys, extra, words):
+    assert run(tmp_path / "out", *keypoints, *extra) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_options_of_models_have_no_effect_on_files(keypoints, tmp_path, capsys):
+    data = keypoints[:2]
+    path = tmp_path / "r.json"
+    path.write_text("[]")
+    assert run(tmp_path / "out", *data, "--predictions", path, "--flip", "True") == 2
+    assert "--flip has no effect on predictions made elsewhere" in capsys.readouterr().err
+    assert run(tmp_path / "out", *data, "--predictions", tmp_path / "none.json") == 2
+    assert "no such file or folder of predictions" in capsys.readouterr().err
+
+
+def test_a_damaged_chunk_is_named(keypoints, tmp_path, capsys):
+    assert run(tmp_path / "out", *keypoints) == 0
+    chunk = next((tmp_path / "out" / ".vitruvian").glob("chunk-*.npz"))
+    chunk.write_bytes(chunk.read_bytes()[:50])
+    assert run(tmp_path / "out", *keypoints) == 2
+    assert "remove it and run again" in capsys.readouterr().err
