@@ -233,9 +233,7 @@ def test_prompts_and_probes_build_on_embeddings(tmp_path, clip_folder):
         for entry in read_raw_index(shard).to_pylist():
             vector = vectors[entry["source"]]
             if vector is not None:
-                labels[entry["uid"]] = bool(
-                    vector[0] > np.median([v[0] for v in vectors.values() if v])
-                )
+                labels[entry["uid"]] = bool(vector[0] > middle)
     head = tmp_path / "head.safetensors"
     report = fit_probe(tree, embedding, labels, head, name="first", folds=3, penalty=1e-5)
     assert report.rows == len(labels)
