@@ -241,15 +241,17 @@ def _bound(
 def _laces(
     fitted: Fitted, shoes: Shoes, places: NDArray[np.float32], own: NDArray[np.int64], side: str
 ) -> Part:
-    """Lay five laces across the instep."""
-    points = places[own]
-    heel, toe = points[:, 2].min(), points[:, 2].max()
+    """Lay up to five laces across the instep, as far up as the upper reaches."""
+    heel, toe = places[own, 2].min(), places[own, 2].max()
+    points = places[own[np.min(reach(shoes, fitted.shell), axis=0)[own] > 0.008]]
     tubes = []
-    for share in np.linspace(0.40, 0.62, 5):
+    for share in np.linspace(0.42, 0.60, 5):
         z = heel + share * (toe - heel)
         ridge = points[np.abs(points[:, 2] - z) < 0.012]
+        if not len(ridge) or ridge[:, 2].min() > z - 0.004:
+            continue
         top = ridge[ridge[:, 1] > np.quantile(ridge[:, 1], 0.6)]
-        middle = float(top[top[:, 1].argmax(), 0])
+        middle = float(top[:, 0].min() + top[:, 0].max()) / 2
         x = middle + np.linspace(-0.018, 0.018, 7)
         tilt = 0.004 * np.linspace(-1, 1, 7)
         flat = np.stack([x, z + tilt], axis=1)
