@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """``vitruvian data``: pack training data into shards, check it, look at a sample."""
 
-import contextlib
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from vitruvian.commands.progress import progress_bar
 from vitruvian.data.options import SourceOptions
 from vitruvian.errors import InputError, VitruvianError
 
@@ -82,7 +82,7 @@ def pack(
     settings = {f.name: getattr(options, f.name) for f in fields(options)}
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()}
     start = time.perf_counter()
-    with _progress(len(samples), "samples") as advance:
+    with progress_bar(len(samples), "samples") as advance:
         report = packing.pack(
             samples,
             out,
@@ -145,7 +145,7 @@ def check(
     numbers = np.unique(np.linspace(0, len(samples) - 1, count).round().astype(int))
     drawn = set(numbers[np.linspace(0, count - 1, min(sheet, count)).round().astype(int)].tolist())
     survey, shown = Survey(), list["Sample"]()
-    with _progress(count, "samples") as advance:
+    with progress_bar(count, "samples") as advance:
         for done, number in enumerate(numbers.tolist()):
             try:
                 sample = samples[number]
@@ -270,26 +270,3 @@ def _small(sample: "Sample") -> "Sample":
     picture = resize(sample.image, size, "area" if factor < 1 else "cubic")
     moved = sample.warped(Crop.whole(sample.size).resized(size))
     return replace(moved, image=picture, camera=None)
-
-
-@contextlib.contextmanager
-def _progress(total: int, what: str) -> Generator[Callable[[int], None], None, None]:
-    """Show a bar on standard error while the block runs; yield what moves it to a number."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.update(task, completed=done)

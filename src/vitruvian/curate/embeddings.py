@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stages on what a picture means: embeddings of CLIP or SigLIP, prompts, and trained probes."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -212,6 +213,13 @@ def write_bank(path: Path, model: str, concepts: Mapping[str, Sequence[str]] = C
     }
     write_bytes(path, save(vectors, {"vitruvian": json.dumps(about, sort_keys=True)}))
     return path
+
+
+def bank_for(folder: Path, embedding: Embedding) -> Path:
+    """Return the bank of `CONCEPTS` for a model, made when it is first asked for."""
+    text = json.dumps([CONCEPTS, model_identity(embedding.model)], sort_keys=True)
+    path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.safetensors"
+    return path if path.exists() else write_bank(path, embedding.model)
 
 
 def _read_tensors(path: Path, kind: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
