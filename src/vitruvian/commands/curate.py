@@ -214,7 +214,7 @@ def select(
     /,
     *,
     policy: str = "sapiens",
-    values: Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="NAME=VALUE …")] = (),
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE …")] = (),
     without: tuple[str, ...] = (),
     use: tuple[str, ...] = (),
 ) -> None:
@@ -223,7 +223,7 @@ def select(
     Args:
         tree: folder of the curation.
         policy: sapiens, sapiens2, or a .toml of your own.
-        values: other values of the policy, given as --set person_side=256.
+        set: other values of the policy, such as person_side=256.
         without: rules to leave out.
         use: STAGE=FINGERPRINT where a stage was run with several settings; a beginning will do.
     """
@@ -232,7 +232,7 @@ def select(
     from vitruvian.curate.report import funnel_text
     from vitruvian.curate.tree import Tree
 
-    wanted = load_policy(policy).changed(_pairs(values, "--set"), without)
+    wanted = load_policy(policy).changed(_pairs(set, "--set"), without)
     place = Tree(tree)
     with progress_bar(len(place.shards()), "shards") as advance:
         view = selecting.select(
