@@ -16,6 +16,7 @@ from vitruvian.errors import VitruvianError, unknown_name
 VERBS: dict[str, str] = {
     "predict": "vitruvian.commands.predict:predict",
     "train": "vitruvian.commands.train:train",
+    "plan": "vitruvian.commands.plan:plan",
     "evaluate": "vitruvian.commands.evaluate:evaluate",
     "compare": "vitruvian.commands.compare:compare",
     "bench": "vitruvian.commands.bench:bench",
@@ -47,6 +48,7 @@ VERBS: dict[str, str] = {
 _ABOUT = {
     "predict": "see people in photographs: keypoints, parts, depth and normals, as files",
     "train": "pretrain on pictures, or learn keypoints, parts, depth, normals from labels",
+    "plan": "what fits on a GPU of some memory: batch, checkpointing, sharding, FLOPs",
     "evaluate": "how right a model is, or predictions made elsewhere are, on labelled photographs",
     "compare": "whether one evaluation is better than another, with confidence intervals",
     "bench": "milliseconds per stage and peak memory of a model on this machine",
