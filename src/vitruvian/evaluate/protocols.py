@@ -136,7 +136,7 @@ _TABLE = (
         licence="non-commercial research, by signed agreement",
         expected="--data RENDERS, made with  vitruvian synth scans THuman2.0 --framing face|upper|"
         "full --views 1 --count 526 --seed 0 --no-optics --out RENDERS/face|upper|full ; the "
-        "published cameras are not known, those are ours",
+        "published cameras are not known, those are ours (cameras.toml)",
     ),
     Protocol(
         name="hi4d",
@@ -148,7 +148,7 @@ _TABLE = (
         licence="non-commercial research, by signed agreement",
         expected="--data HI4D with pairNN/ACTION/{images/4/NNNNNN.jpg, seg/img_seg_mask/4/all/"
         "NNNNNN.png, cameras/rgb_cameras.npz} and, made from frames/mesh-fNNNNN.obj by that "
-        "camera, depth/4/NNNNNN.npy (metres) and normals/4/NNNNNN.npy",
+        "camera, depth/4/NNNNNN.npy (metres) and normals/4/NNNNNN.npy (OpenGL axes)",
     ),
 )
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType({entry.name: entry for entry in _TABLE})

@@ -17,6 +17,8 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 _TINY = np.spacing(1.0)  # the reference adds it to areas, so that an area of 0 divides
+# Exponents below it count as it: e^-700 = 1e-304 changes no sum, and smaller results are slow.
+_FARTHEST = -700.0
 _SCORE_FLOOR = 0.2  # published code: points scored up to this do not count for a person's score
 
 
@@ -45,6 +47,7 @@ def _decay(dx: Floats, dy: Floats, areas: Floats, sigmas: ArrayLike) -> Floats:
     dx /= (np.asarray(sigmas, np.float64) * 2) ** 2
     dx /= areas[..., None] + _TINY
     dx /= -2
+    np.maximum(dx, _FARTHEST, out=dx)
     return np.exp(dx, out=dx)
 
 
