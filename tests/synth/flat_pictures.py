@@ -50,6 +50,8 @@ def raises(job):
 
 
 def disk_full(job):
+    target = Path(job.path)
+    target.with_name(f".{target.name}.abc").touch()  # what could not be closed
     raise OSError(28, "No space left on device")
     yield
 

@@ -70,6 +70,8 @@ def test_a_folder_of_other_pictures_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="is a file"):
         writer.claim(tmp_path / "file", {})
+    with pytest.raises(InputError, match="another --out"):
+        writer.claim(tmp_path / "file" / "inside", {})
 
 
 def test_a_shard_whose_process_dies_is_made_by_another(tmp_path):
@@ -103,6 +105,7 @@ def test_a_full_disk_stops_everything_with_one_line(tmp_path):
     assert events[0].fatal
     assert "is full" in events[0].error
     assert "goes on where it stopped" in events[0].error
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_leaving_early_ends_the_processes_and_cleans_up(tmp_path):

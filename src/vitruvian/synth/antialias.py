@@ -31,7 +31,7 @@ def edges(
     materials: Sequence[Surface],
     *,
     shown: Floats | None = None,
-    budget: int = _LARGEST,
+    budget: int | None = None,
 ) -> tuple[NDArray[np.intp], int]:
     """Return the pixels (flat) to smooth and how many rays each gets, at most four.
 
@@ -43,9 +43,11 @@ def edges(
         buffer: what pixel centres met.
         materials: surfaces of the scene.
         shown: (3, n) brightness of all pixels as an eye takes it, 0 … 1.
-        budget: rays for the whole picture.
+        budget: rays for the whole picture; as many as it has pixels by default, and never more
+            than 240,000.
     """
     height, width = buffer.camera.size
+    budget = min(height * width, _LARGEST) if budget is None else budget
     hits = buffer.hits
     kind = np.zeros(height * width, np.int32)
     kind[hits.ray] = (hits.instance.astype(np.int32) << 24) + (hits.surface + 1 << 8) + hits.label

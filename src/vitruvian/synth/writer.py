@@ -124,7 +124,11 @@ def claim(out: Path, about: dict[str, Any]) -> None:
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: --out needs a folder")
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        text = f"cannot make the folder {out} ({error.strerror}): give another --out"
+        raise InputError(text) from error
     marker = out / MARKER
     about = plain(about)
     if marker.exists():
@@ -354,6 +358,7 @@ def _serve(pipe: Connection, maker: Maker) -> None:
             report = Progress(job, finished=True)
         except Exception as error:
             report = failure(job, error)
+            _sweep(job)
         pipe.send(report)
 
 
@@ -432,5 +437,6 @@ def _remotely(job: Job, maker: Maker) -> Progress:
         try:
             work(job, maker)
         except Exception as error:
+            _sweep(job)
             return failure(job, error)
     return Progress(job, finished=True)
