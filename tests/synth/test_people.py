@@ -24,6 +24,7 @@ from vitruvian.synth.people import Person, build_person, rest_body, sample_perso
 from vitruvian.synth.phenotype import sample_phenotype
 from vitruvian.synth.shells import shell
 from vitruvian.synth.shoes import Shoes
+from vitruvian.synth.stance import lying_gaps
 from vitruvian.synth.surfaces import Eye
 from vitruvian.synth.wardrobe import sample_outfit
 
@@ -143,6 +144,16 @@ def test_skin_does_not_come_through_cloth(seed, family):
     body = np.abs(skin.canonical[:, 0]) < 0.2
     assert covered.any()
     assert (through & ~covered & body).sum() < 0.02 * covered.sum()
+
+
+def test_who_lies_touches_the_floor_with_trunk_and_legs():
+    """Thick soles lift who stands, not who lies."""
+    shod = replace(somebody(3, "lie"), shoes=Shoes(kind="boots", upper=PLAIN))
+    for person in (somebody(3, "lie"), shod):
+        own = build_person(person, detail=0)
+        assert own.pose.family == "lie"
+        assert max(lying_gaps(load_body(), own.posed.vertices)) < 0.051
+        assert min(mesh.vertices[:, 1].min() for mesh in own.meshes) > -1e-3
 
 
 def test_all_classes_can_come_from_somebody():

@@ -15,11 +15,12 @@ from vitruvian.synth.arms import Angles, arm, gestures, hand, raised_arm
 from vitruvian.synth.body import Bodies, BodyModel
 from vitruvian.synth.collide import penetration
 from vitruvian.synth.pose import LIMITS, Pose, PosedBody, apply_pose, within_limits
-from vitruvian.synth.stance import Stance, foot_gaps, settle
+from vitruvian.synth.stance import Stance, foot_gaps, lying_gaps, settle
 
 SIDES = ("left", "right")
 _ATTEMPTS = 24
 _FLOATING = 0.025  # metres a planted foot may be above the floor
+_RAISED = 0.05  # metres trunk and legs of who lies may be above the floor, as on an arm
 
 
 def _trunk(rng: np.random.Generator, *, bend: float = 2.0) -> Angles:
@@ -374,8 +375,6 @@ def _possible(model: BodyModel, pose: Pose, posed: PosedBody, stance: Stance) ->
         knee = posed.joints[model.bone_index[f"lowerleg01.{'L' if side == 'left' else 'R'}"]]
         if knee[1] > 0.1:
             return False
-    if stance.support == "floor":
-        trunk = [model.bone_index[b] for b in ("spine05", "spine02", "head")]
-        if posed.joints[trunk, 1].min() > 0.24:
-            return False
+    if stance.support == "floor" and max(lying_gaps(model, posed.vertices)) > _RAISED:
+        return False
     return not len(penetration(posed.vertices, posed.transforms))

@@ -185,7 +185,7 @@ def build_person(person: Person, *, detail: int = 1, pose: Pose | None = None) -
         seed=person.seed,
     )
     parts = _dressed(wearer, person, pose.family)
-    parts, lift = _grounded(parts, posed)
+    parts, lift = _grounded(parts, posed, lying=pose.support == "floor")
     shift = np.array([0.0, lift, 0.0])
     keypoints = landmarks(posed.vertices, posed.joints, levels=1) + shift.astype(np.float32)
     seat = pose.seat if pose.seat is None else replace(pose.seat, height=pose.seat.height + lift)
@@ -235,17 +235,20 @@ def _dressed(wearer: Wearer, person: Person, family: str) -> list[Part]:
     return [skin, *head, *clothes, *extras, *grown]
 
 
-def _grounded(parts: list[Part], posed: PosedBody) -> tuple[list[Part], float]:
-    """Lift everyone by their soles; keep cloth and hair above the floor."""
+def _grounded(parts: list[Part], posed: PosedBody, *, lying: bool) -> tuple[list[Part], float]:
+    """Lift everyone by their soles; keep cloth and hair above the floor.
+
+    Soles do not carry who lies: they are pressed flat.
+    """
     ground = float(posed.vertices[_skin_vertices(), 1].min())
     hard = min(float(part.vertices[:, 1].min()) for part in parts if not part.soft)
-    lift = max(ground - hard, 0.0)
-    # cloth between the body and the floor carries too, when somebody lies or sits on the ground
+    lift = 0.0 if lying else max(ground - hard, 0.0)
     out = []
     for part in parts:
         vertices = part.vertices + np.array([0, lift, 0], np.float32)
-        if part.soft:
-            vertices[:, 1] = np.maximum(vertices[:, 1], _FLOOR + min(ground, 0.0))
+        if part.soft or lying:
+            lowest = (_FLOOR if part.soft else 0.0) + min(ground, 0.0)
+            vertices[:, 1] = np.maximum(vertices[:, 1], lowest)
         out.append(replace(part, vertices=vertices))
     return out, lift
 

@@ -276,6 +276,13 @@ def foot_gaps(
     }
 
 
+def lying_gaps(model: BodyModel, vertices: NDArray[np.floating]) -> tuple[float, float]:
+    """Return how far the trunk and the legs are above the floor, metres."""
+    trunk = vertices[_region(model, "root pelvis spine breast"), 1].min()
+    legs = vertices[_region(model, "upperleg lowerleg foot toe"), 1].min()
+    return float(trunk), float(legs)
+
+
 def _about_x(degrees: float) -> NDArray[np.float64]:
     return Rotation.from_rotvec([np.radians(degrees), 0, 0]).as_matrix()
 
