@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same records from a Ray cluster, also when its actors are killed. Needs the extra cluster."""
+
+import contextlib
+import os
+import sys
+import threading
+
+import psutil
+import pytest
+from corpus import jpeg, many, packed
+from stand_ins import CRASH, Obedient
+from test_pool import digests, statuses
+
+from vitruvian.curate import engines, plan
+from vitruvian.curate.basics import Geometry, Integrity
+from vitruvian.curate.engines import Here, Ray
+from vitruvian.errors import InputError, MissingExtraError
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    ray = pytest.importorskip("ray")
+    folders = os.pathsep.join(p for p in sys.path if p)
+    ray.init(
+        num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False,
+        runtime_env={"env_vars": {"PYTHONPATH": folders}},
+    )  # fmt: skip
+    yield ray
+    ray.shutdown()
+
+
+def test_ray_writes_the_records_of_one_process(tmp_path, cluster):
+    files = many(24)
+    files["0005.jpg"] = jpeg(5) + CRASH
+    stages = [Integrity(), Geometry(), Obedient()]
+    tree = packed(tmp_path / "ray", files)
+    for _, tally in plan.run(tree, stages, Ray(2)):  # noqa: B007
+        pass
+    assert (tally.shards, tally.rows, tally.failed, tally.poison) == (3, 24, [], 1)
+    assert statuses(tree, stages[2])[5] == "crash"
+    calm = packed(tmp_path / "calm", files)
+    for _ in plan.run(calm, stages[:2], Here()):
+        pass
+    assert digests(tree, stages[:2]) == digests(calm, stages[:2])
+
+
+def test_killed_actors_cost_nothing(tmp_path, cluster):
+    stages = [Integrity(), Obedient(seconds=0.2)]
+    tree, calm = packed(tmp_path / "ray", many(64)), packed(tmp_path / "calm", many(64))
+    killed, over = [], threading.Event()
+
+    def kill():
+        while not over.wait(1.0) and len(killed) < 3:
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    if process.cmdline()[:1] == ["ray::_Station.run"]:
+                        process.kill()
+                        killed.append(1)
+                        break
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    for _, tally in plan.run(tree, stages, Ray(2)):  # noqa: B007
+        pass
+    over.set()
+    thread.join()
+    assert len(killed) >= 2
+    assert (tally.rows, tally.failed, tally.fatal) == (64, [], None)
+    for _ in plan.run(calm, stages, Here()):
+        pass
+    assert digests(tree, stages) == digests(calm, stages)
+
+
+def test_without_ray_the_remedy_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"vitruvian\[cluster\]"):
+        Ray(1)
+    with pytest.raises(InputError, match="--workers"):
+        engines.Local(0)
