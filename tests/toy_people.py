@@ -6,9 +6,13 @@ covers the pixels at a distance d < r from its axis; there its surface has the d
 z0 - sqrt(r² - d²), and its normal is the offset from the axis and that height, over r.
 """
 
-import numpy as np
+from pathlib import Path
 
-from vitruvian import vocabulary
+import numpy as np
+from PIL import Image
+
+from vitruvian import image, vocabulary
+from vitruvian.files import write_json
 from vitruvian.person import Person, Points, Raster, Sample
 
 SIZE = (88, 72)
@@ -81,17 +85,61 @@ def toy_person(rng: np.random.Generator, *, size: tuple[int, int] = SIZE, name: 
     annotations = {
         "pose": Points(vocabulary=POINTS, xy=xy, scores=np.ones(9), visibility=np.full(9, 2)),
         "parts": Raster(law="label", values=labels, vocabulary=PARTS),
-        "depth": Raster(
-            law="scalar", values=np.where(there, depth, 0), valid=there, kind="metric"
-        ),
+        "depth": Raster(law="scalar", values=np.where(there, depth, 0), valid=there, kind="metric"),
         "normals": Raster(law="vector", values=normals, valid=there),
     }
     box = np.array([xs.min(), ys.min(), xs.max(), ys.max()], dtype=float)
-    image = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
-    return Sample(image=image, people=(Person(box=box, annotations=annotations),), name=name)
+    drawn = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    return Sample(image=drawn, people=(Person(box=box, annotations=annotations),), name=name)
 
 
 def toy_people(count: int, *, seed: int = 0) -> list[Sample]:
     """So many of them, named."""
     rng = np.random.default_rng(seed)
     return [toy_person(rng, name=f"toy{seed}-{number}") for number in range(count)]
+
+
+def write_layouts(samples: list[Sample], folder: Path) -> None:
+    """Write samples as files people have: a COCO json, and folders of maps with equal stems.
+
+    ``points/annotations.json`` with ``points/images/``; ``maps/images/``, ``parts/``, ``depths/``
+    (metres, 0 nobody) and ``normals/`` (OpenCV axes); ``toy6.toml``, the names of the parts.
+    """
+    images: list[dict] = []
+    people: list[dict] = []
+    for number, sample in enumerate(samples, 1):
+        (person,) = sample.people
+        name = f"{sample.name}.png"
+        for place in ("points", "maps"):
+            image.write(folder / place / "images" / name, sample.image)
+        height, width = sample.size
+        images.append({"id": number, "file_name": name, "height": height, "width": width})
+        points = np.column_stack([person.points("pose").xy, np.full(9, 2)])
+        x0, y0, x1, y1 = person.box.tolist()
+        box = [x0, y0, x1 - x0, y1 - y0]
+        people.append(
+            {"id": number, "image_id": number, "category_id": 1, "bbox": box, "iscrowd": 0,
+             "area": box[2] * box[3], "num_keypoints": 9,
+             "keypoints": points.astype(float).flatten().tolist()}
+        )  # fmt: skip
+        for kind, values in (
+            ("depths", person.raster("depth").values),
+            ("normals", person.raster("normals").values),
+        ):
+            place = folder / "maps" / kind / f"{sample.name}.npy"
+            place.parent.mkdir(exist_ok=True)
+            np.save(place, values)
+        labels = person.raster("parts").values
+        place = folder / "maps" / "parts" / name
+        place.parent.mkdir(exist_ok=True)
+        Image.fromarray(labels).save(place)
+        mask = folder / "maps" / "masks" / name
+        mask.parent.mkdir(exist_ok=True)
+        Image.fromarray(((labels > 0) * 255).astype(np.uint8)).save(mask)
+    skeleton = [[link.a + 1, link.b + 1] for link in POINTS.links]
+    category = {"id": 1, "name": "toy9", "keypoints": list(POINTS.names), "skeleton": skeleton}
+    content = {"images": images, "annotations": people, "categories": [category]}
+    write_json(folder / "points" / "annotations.json", content)
+    rows = "\n".join(PARTS.names)
+    text = f'kind = "parts"\nclasses = """\nname\n{rows}\n"""\n'
+    (folder / "toy6.toml").write_text(text, encoding="utf-8")

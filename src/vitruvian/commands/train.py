@@ -327,8 +327,11 @@ def _tell(outcome: "Outcome", out: Path) -> None:
 
     if outcome.interrupted:
         sys.stderr.write(f"stopped after step {outcome.step}; the same command goes on there\n")
+    from vitruvian.train.state import read_state
+
     which = "best" if outcome.best else "last"
-    sys.stdout.write(f"{out / WEIGHTS}: weights of the {which} checkpoint, step {outcome.step}\n")
+    step = read_state(outcome.best or outcome.checkpoint)["step"]
+    sys.stdout.write(f"{out / WEIGHTS}: weights of the {which} checkpoint, step {step}\n")
 
 
 @contextlib.contextmanager

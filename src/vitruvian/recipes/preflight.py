@@ -41,6 +41,7 @@ FALL = 0.9
 """Share by which the loss of the batch must fall."""
 STEPS = 400
 _BATCH = 4
+_TALL = 256  # pixels; smaller cells of the sheet are enlarged
 _SMALL = 64  # pixels; masked pictures are cut to four patches each way before they are memorised
 _RATES = (3e-3, 1e-3, 3e-4)
 
@@ -179,7 +180,9 @@ def _drawn(
         if made is None:
             continue
         rows.append(made | {"index": number, "epoch": 0})
-        cells.append((source.where(number), _cell(sample, prepare, run.seed, number, made)))
+        cell = _cell(sample, prepare, run.seed, number, made)
+        times = max(1, round(_TALL / cell.shape[0]))
+        cells.append((sample.name, cell.repeat(times, axis=0).repeat(times, axis=1)))
         if len(cells) == SHEET:
             break
     if not cells:
