@@ -71,8 +71,10 @@ def test_adults_unless_children_are_asked_for():
     ages = [sample_person(rng).phenotype.age for _ in range(30)]
     assert min(ages) >= 0.6
     assert max(ages) > 0.8
-    young = [sample_person(rng, ages="child").phenotype.age for _ in range(8)]
-    assert max(young) < 0.5
+    young = [sample_person(rng, ages="child") for _ in range(12)]
+    assert max(one.phenotype.age for one in young) < 0.5
+    assert not any(one.complexion.lips or one.hair.beard for one in young)
+    assert all(one.shoes is None or one.shoes.kind != "pumps" for one in young)
     both = [sample_person(rng, ages="all").phenotype.age < 0.55 for _ in range(40)]
     assert 1 <= sum(both) <= 14
     with pytest.raises(InputError, match="adult"):

@@ -91,11 +91,13 @@ class Complexion:
         return float(r), float(g), float(b)
 
 
-def sample_complexion(rng: np.random.Generator, *, feminine: bool) -> Complexion:
-    """Draw colours: every step of skin tone equally often."""
+def sample_complexion(
+    rng: np.random.Generator, *, feminine: bool, child: bool = False
+) -> Complexion:
+    """Draw colours: every step of skin tone equally often; no make-up on children."""
     step = int(rng.integers(1, STEPS + 1))
     melanin = (step - 1 + rng.random()) / STEPS
-    made_up = feminine and rng.random() < 0.45
+    made_up = feminine and not child and rng.random() < 0.45
     return Complexion(
         step=step,
         melanin=float(melanin),

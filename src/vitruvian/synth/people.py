@@ -290,10 +290,10 @@ def sample_person(
     share = {"adult": 0.0, "child": 1.0, "all": 1 / 8}[ages]
     phenotype = sample_phenotype(rng, children=share)
     child, feminine = phenotype.age < _ADULT, phenotype.gender > 0.5
-    complexion = sample_complexion(rng, feminine=feminine)
+    complexion = sample_complexion(rng, feminine=feminine, child=child)
     expression, face = sample_expression(rng)
     gaze = sample_face_angles(rng, face)
-    outfit, pair = sample_outfit(rng, feminine=feminine)
+    outfit, pair = sample_outfit(rng, feminine=feminine, child=child)
     name, colour, brows = sample_hair_colour(rng, complexion.melanin, phenotype.age)
     hair = sample_hair(rng, phenotype, colour, brows)
     return Person(

@@ -37,9 +37,9 @@ def _within(rng: np.random.Generator, *ranges: tuple[float, float, float]) -> fl
 
 
 def sample_outfit(
-    rng: np.random.Generator, *, feminine: bool
+    rng: np.random.Generator, *, feminine: bool, child: bool = False
 ) -> tuple[tuple[Garment, ...], Shoes | None]:
-    """Draw garments and shoes; torso and hips are always covered."""
+    """Draw garments and shoes; torso and hips are always covered, children wear flat shoes."""
     garments: list[Garment] = []
     dressed = feminine and rng.random() < 0.18
     skirted = feminine and not dressed and rng.random() < 0.16
@@ -79,7 +79,7 @@ def sample_outfit(
         garments.append(_jacket(rng))
         if not dressed:  # no wide shirts under jackets
             garments[0] = replace(garments[0], low=max(garments[0].low, LOWEST))
-    shoes, socks = _feet(rng, feminine=feminine, bottom=bottom)
+    shoes, socks = _feet(rng, feminine=feminine and not child, bottom=bottom)
     if socks is not None:
         garments.append(socks)
     return tuple(garments), shoes
