@@ -183,3 +183,16 @@ def test_a_missing_package_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "embreex.mesh_construction", None)
     with pytest.raises(MissingExtraError, match=r"vitruvian\[synth\]"):
         make_intersector(body.vertices, body.faces, engine="embree")
+
+
+def test_torch_works_where_it_is_told_to():
+    """All tensors are made on the engine's device, as on a GPU: elsewhere is a place to trip on."""
+    vertices, faces = joined([sphere(0.8, rows=8)])
+    origins, directions = rays(200)
+    plain = TorchIntersector(vertices, faces, device="cpu").nearest(origins, directions)
+    with torch.device("meta"):  # tensors of no stated device cannot be mixed with the engine's
+        engine = TorchIntersector(vertices, faces, device="cpu")
+        met = engine.nearest(origins, directions)
+        engine.occluded(origins, directions, np.ones(len(directions), np.float32))
+    assert np.array_equal(met.face, plain.face)
+    assert np.array_equal(met.distance, plain.distance)

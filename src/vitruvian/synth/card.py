@@ -99,28 +99,18 @@ def statistics(recipes: Recipes) -> list[Histogram]:
         _binned("Height of people (share of the picture)", heights, _TENTHS),
         _named("Background", (_find(r.get("background"), "place", "kind") for r in recipes)),
         _named("Light", (_find(recipe.get("light"), "kind") for recipe in recipes)),
-        _named("Pose", (_find(person, "family") for person in people)),
-        _named("Hair", (_find(person, "style", "hair_style") for person in people)),
-        _binned("Age (years)", (_find(p, "years", "age_years") for p in people), range(0, 101, 10)),
-        _binned("Age (slider)", (_find(p, "age") for p in people), _TENTHS),
+        _named("Pose", (person.get("pose") for person in people)),
+        _named("Hair", (_find(person, "style") for person in people)),
+        _binned("Age (slider: 0.33 child, 0.67 young, 1 old)", (_find(p, "age") for p in people),
+                _TENTHS),
         _binned("Sex (0 male, 1 female)", (_find(person, "gender") for person in people),
                 _TENTHS),
         _binned("Weight (slider)", (_find(person, "weight") for person in people),
                 _TENTHS),
-        _binned("Skin (luminance of its colour)", (_tone(person) for person in people),
-                (0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)),
+        _binned("Skin (melanin, 0 light to 1 dark)", (_find(p, "melanin") for p in people),
+                _TENTHS),
     ]  # fmt: skip
     return [histogram for histogram in found if sum(histogram.counts)]
-
-
-def _tone(person: Mapping[str, Any]) -> float | None:
-    tone = _find(person, "tone", "skin_tone", "skin")
-    if isinstance(tone, Mapping):
-        tone = _find(tone, "tone", "colour")
-    if not isinstance(tone, list | tuple) or len(tone) != 3:
-        return None
-    red, green, blue = (float(part) for part in tone)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def classes(recipes: Recipes) -> dict[str, float]:

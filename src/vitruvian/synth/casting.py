@@ -114,8 +114,9 @@ def _built(spec: Any, settings: Settings, count: int, pose: Pose | None) -> Acto
     landmarks = Landmarks(
         vocabulary=table.vocabulary, xyz=np.asarray(person.landmarks), tolerance=table.tolerance
     )
+    facts = {"spec": spec, "pose": person.pose.family}  # the family, also where chance drew it
     return person_actor(
-        person.meshes, person.surfaces, landmarks, facts={"spec": spec}, seat=person.pose.seat
+        person.meshes, person.surfaces, landmarks, facts=facts, seat=person.pose.seat
     )
 
 
