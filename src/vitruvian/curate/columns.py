@@ -23,6 +23,7 @@ STAGES = (
 """Names of the stages that policies may speak of, beside ``probe_NAME``."""
 RANKED = ("hashes_phash", "geometry_width", "geometry_height")
 """Columns that decide between duplicates."""
+_WORDS = ("status", "licence", "format", "score_kind")  # few different ones: read as numbers
 _BLOCK_ROWS = 1 << 20
 
 
@@ -105,12 +106,13 @@ def read_block(tree: Tree, columns: Columns, shards: Sequence[ShardRef]) -> pa.T
             joined = pa.concat_tables(found)
             for column in wanted:
                 table = table.append_column(f"{stage}_{column}", joined[column])
-    return table
+    return table.unify_dictionaries()
 
 
 def _columns_of(path: Path, columns: Sequence[str]) -> pa.Table:
     """Read columns of a small file, without what `pyarrow.parquet.read_table` does beside."""
-    with pq.ParquetFile(path) as file:
+    words = [name for name in columns if name in _WORDS]
+    with pq.ParquetFile(path, read_dictionary=words) as file:
         # without any column there would be no rows either
         return file.read(columns=list(columns) or ["row"], use_threads=False)
 

@@ -268,7 +268,8 @@ class _Kept:
         """Remember the pictures with the lowest uids, as good as drawn at random."""
         heap = self._shown.setdefault((rule, how), [])
         rows = np.flatnonzero(which)
-        rows = rows[np.argsort(uids[rows, 1], kind="stable")[:_SHOWN]]
+        if len(rows) > _SHOWN:
+            rows = rows[np.argpartition(uids[rows, 1], _SHOWN)[:_SHOWN]]
         for row in rows.tolist():
             entry = (-int(uids[row, 1]), table["shard"][row].as_py(), table["row"][row].as_py())
             if len(heap) < _SHOWN:
