@@ -81,7 +81,7 @@ _ABOUT = {
 }
 
 # verbs whose work done before an interruption counts
-_RESUMES = ("predict", "train", "evaluate", "synth", "data")
+_RESUMES = ("predict", "train", "evaluate", "study", "synth", "data")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -67,8 +67,9 @@ def _check(folder: Path, framing: str, wanted: Mapping[str, Any]) -> None:
     other = [f"{k} {made.get(k)!r}" for k in wanted if k != "settings" and made.get(k) != wanted[k]]
     other += [f"{k} {told.get(k)!r}" for k in settings if told.get(k) != settings[k]]
     if other:
+        asked = {**{k: v for k, v in wanted.items() if k != "settings"}, **settings}
         raise InputError(
             f"{folder} was rendered with {', '.join(other)}: the protocol's cameras belong to "
-            f"{', '.join(f'{k} {v}' for k, v in (wanted | settings).items() if k != 'settings')}; "
+            f"{', '.join(f'{k} {v}' for k, v in asked.items())}; "
             "render it anew, or evaluate it with --protocol folder"
         )
