@@ -70,7 +70,7 @@ class DepthMetrics(Accumulator):
         inside = np.ones(true.shape, bool) if mask is None else np.asarray(mask, bool)
         same_shape(prediction=guess, truth=true, mask=inside)
         valid = np.flatnonzero(inside & (true > 0) & (true < np.inf))
-        d, g = (v.ravel().take(valid).astype(np.float64) for v in (guess, true))
+        d, g = (v.ravel().take(valid, mode="clip").astype(np.float64) for v in (guess, true))
         given = np.isfinite(d)
         if not given.all():
             d, g = d[given], g[given]

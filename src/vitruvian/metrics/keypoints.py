@@ -127,7 +127,7 @@ class KeypointAP(Accumulator):
         people = len(expected)
         known = np.asarray(labelled, bool).reshape(-1, count)
         fits = len(known) == people
-        if fits:
+        if fits and not np.isfinite(expected).all():
             expected = np.where(known[..., None], expected, 0)
         if not fits or not np.isfinite(expected).all():
             raise InputError(

@@ -34,16 +34,14 @@ def point_similarity(
         sigmas: (K,).
     """
     found, expected = np.asarray(points, np.float64), np.asarray(truth, np.float64)
-    dx, dy = found[..., 0] - expected[..., 0], found[..., 1] - expected[..., 1]
-    return _decay(dx, dy, np.asarray(areas, np.float64), sigmas)
+    return _decay(found - expected, np.asarray(areas, np.float64), sigmas)
 
 
-def _decay(dx: Floats, dy: Floats, areas: Floats, sigmas: ArrayLike) -> Floats:
-    """Similarity at offsets (…, K) in pixels, which are overwritten."""
+def _decay(offsets: Floats, areas: Floats, sigmas: ArrayLike) -> Floats:
+    """Similarity at offsets (…, K, 2) in pixels, which are overwritten."""
     # The reference's order of operations, so that equal inputs tie as they do there.
-    dx *= dx
-    dy *= dy
-    dx += dy
+    offsets *= offsets
+    dx = offsets[..., 0] + offsets[..., 1]
     dx /= (np.asarray(sigmas, np.float64) * 2) ** 2
     dx /= areas[..., None] + _TINY
     dx /= -2
@@ -69,7 +67,7 @@ def box_similarity(
     low, high = np.split(np.asarray(boxes, np.float64).reshape(-1, 1, 4), 2, axis=-1)
     reach = high - low
     outside = np.maximum(0, low - reach - xy) + np.maximum(0, xy - (low + 2 * reach))
-    return _decay(outside[..., 0], outside[..., 1], np.asarray(areas, np.float64), sigmas)
+    return _decay(outside, np.asarray(areas, np.float64), sigmas)
 
 
 def oks_matrix(
