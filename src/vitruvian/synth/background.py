@@ -137,7 +137,7 @@ def view(
         background: what is behind.
         camera: who looks.
         shrink: how many times smaller to look, if the result will be blurred.
-        covered: (H, W) pixels whose radiance nobody will see; it may be 0 there.
+        covered: (H, W) pixels in which nobody will see it: there it may be black and far away.
     """
     wanted = None if covered is None else ~covered.ravel()
     if shrink > 1:

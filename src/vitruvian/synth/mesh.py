@@ -63,16 +63,17 @@ def vertex_normals(
     vertices: NDArray[np.floating], faces: NDArray[np.integer]
 ) -> NDArray[np.float32]:
     """Return (V, 3) unit normals: face normals averaged by area; zero where no face touches."""
-    corners = vertices[faces].astype(np.float64)
-    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    total = np.zeros((len(vertices), 3))
-    for corner in range(3):
-        for axis in range(3):
-            total[:, axis] += np.bincount(
-                faces[:, corner], weights=cross[:, axis], minlength=len(vertices)
-            )
-    length = np.linalg.norm(total, axis=1, keepdims=True)
-    return (total / np.where(length > 0, length, 1)).astype(np.float32)
+    rows = np.ascontiguousarray(vertices.T, np.float64)
+    first, second, third = (rows.take(corner, axis=1) for corner in faces.T)
+    second -= first
+    third -= first
+    total = np.zeros((3, len(vertices)))
+    for axis, (i, j) in enumerate(((1, 2), (2, 0), (0, 1))):
+        area = second[i] * third[j] - second[j] * third[i]
+        for corner in faces.T:
+            total[axis] += np.bincount(corner, weights=area, minlength=len(vertices))
+    length = np.sqrt((total * total).sum(axis=0))
+    return np.ascontiguousarray((total / np.where(length > 0, length, 1)).T, np.float32)
 
 
 def join(meshes: Sequence[Mesh]) -> Mesh:

@@ -159,25 +159,25 @@ def see(
         origin: (3,) world.
         ways: (3, n) directions of any length.
         spread: footprint of a ray per unit of distance along it; 0 for mean colours only.
-        wanted: (n,) which need their radiance; 0 elsewhere. All by default.
+        wanted: (n,) which are asked; others meet nothing and are black. All by default.
     """
     count = ways.shape[1]
-    distance = np.empty(count, np.float32)
-    face = np.empty(count, np.int32)
-    u, v = np.empty(count, np.float32), np.empty(count, np.float32)
+    asked = np.arange(count) if wanted is None else np.flatnonzero(wanted)
+    distance = np.full(count, np.inf, np.float32)
+    face = np.full(count, -1, np.int32)
+    u, v = np.zeros(count, np.float32), np.zeros(count, np.float32)
     start = np.asarray(origin, np.float32)
-    for first in range(0, count, BLOCK):
-        part = slice(first, first + BLOCK)
+    for first in range(0, len(asked), BLOCK):
+        part = asked[first : first + BLOCK]
         met = lit.intersector.nearest(start, ways[:, part].T)
         face[part], distance[part], u[part], v[part] = met.face, met.distance, met.u, met.v
-    shown = np.ones(count, np.bool_) if wanted is None else wanted
     radiance = np.zeros((3, count), np.float32)
-    lost = np.flatnonzero(shown & (face < 0))
+    lost = asked[face[asked] < 0]
     if len(lost):
         way = ways[:, lost]
         way /= np.sqrt((way * way).sum(axis=0))
         radiance[:, lost] = light.look_up(lit.place.sky.environment, way)
-    found = np.flatnonzero(shown & (face >= 0))
+    found = asked[face[asked] >= 0]
     # sorted by finish: a block then has few patterns, each many places at once
     found = found[np.argsort(lit.triangle_finish.take(face[found]), kind="stable")]
     for first in range(0, len(found), BLOCK):
