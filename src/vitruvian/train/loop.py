@@ -296,6 +296,7 @@ class _Loop:
                 for log in self.logs:
                     log.pictures(self.step, drawn)
             self.network.train()
+        self.parallel.settle(self.network)
         if scored:
             self._save()
         self.clock = time.perf_counter()

@@ -86,6 +86,12 @@ class Parallel:
             network.set_requires_gradient_sync(last)
         return nullcontext()
 
+    def settle(self, network: nn.Module) -> None:
+        """Drop the weights that a forward pass without a backward one has gathered (FSDP2)."""
+        for module in network.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()
+
     def mean(self, values: Tensor) -> Tensor:
         """Return the mean of ``values`` over all ranks, the same on each."""
         if self.world == 1:

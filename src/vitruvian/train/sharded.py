@@ -66,7 +66,9 @@ def read_into(folder: Path, places: Mapping[str, Tensor]) -> None:
     reader = HuggingFaceStorageReader(str(folder))
     try:
         with _calm():
-            load(dict(places), storage_reader=reader, no_dist=not dist.is_initialized())
+            # one process may read whole tensors by itself, while others do something else
+            alone = not dist.is_initialized() or not is_spread(places)
+            load(dict(places), storage_reader=reader, no_dist=alone)
     except (CheckpointException, SafetensorError) as error:
         raise OSError(str(error)) from error
 
