@@ -3,7 +3,6 @@
 
 import colorsys
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -22,7 +21,6 @@ from vitruvian.synth.patterns import (
 )
 from vitruvian.synth.surfaces import Cloth, Solid
 
-Stuff = Literal["cotton", "wool", "denim", "satin", "knit", "leather", "rubber"]
 # stuff → (roughness, sheen, wrinkles, weave in metres)
 STUFFS: dict[str, tuple[float, float, float, float]] = {
     "cotton": (0.85, 0.08, 0.45, 0.0007),
