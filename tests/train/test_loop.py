@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import math
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -170,3 +171,23 @@ def test_checkpointing_is_switched(tmp_path: Path) -> None:
     network.checkpointing = False  # pyright: ignore[reportArgumentType]
     run(tmp_path, network=network, steps=3, checkpointing=True)
     assert network.checkpointing is True
+
+
+def test_utilisation_is_told(tmp_path: Path) -> None:
+    told: list[Progress] = []
+    hooks = Hooks(progress=told.append)
+    run(tmp_path, steps=3, hooks=hooks, sample_flops=2e6, peak_flops=1e9)
+    for line in read_lines(tmp_path / "metrics.jsonl"):
+        assert line["mfu"] == pytest.approx(line["samples_per_second"] * 2e-3)
+    assert all(p.mfu == pytest.approx(p.samples_per_second * 2e-3) for p in told)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore")  # of the compiler's own modules
+def test_compiled_blocks_learn_the_same(tmp_path: Path) -> None:
+    run(tmp_path / "plain", steps=4, network=toy(dropout=0))
+    run(tmp_path / "compiled", steps=4, network=toy(dropout=0), compile=True)
+    plain, compiled = (read_lines(tmp_path / n / "metrics.jsonl") for n in ("plain", "compiled"))
+    wanted = [line["loss"] for line in plain]
+    assert [line["loss"] for line in compiled] == pytest.approx(wanted, rel=1e-4)

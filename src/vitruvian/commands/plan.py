@@ -89,9 +89,10 @@ def _run(
     if len(task) > 1:
         made = RECIPES["multi"](size, tasks=task, **settings)
     else:
-        if task == ("pose",):
+        (only,) = task
+        if only == "pose":
             settings["vocabulary"] = "sapiens308"
-        made = RECIPES[task[0]](size, **settings)
+        made = RECIPES[only](size, **settings)
     low_rank = None if lora is None else LoRAConfig(rank=lora, alpha=2.0 * lora)
     return replace(made, frozen="backbone" if frozen else "nothing", lora=low_rank)
 

@@ -294,6 +294,7 @@ class Meter(TorchDispatchMode):
 
 def _trace(run: Run, batch: int, *, precision: Precision, checkpointing: bool) -> Trace:
     """Carry out the first step of a run with tensors without values."""
+    shapes: dict[str, tuple[torch.dtype, tuple[int, ...]]]
     shapes = {"image": (torch.uint8, (3, *run.size))}
     tasks = {asked.name: asked.task() for asked in run.tasks}
     for name, task in tasks.items():

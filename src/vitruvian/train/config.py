@@ -94,7 +94,11 @@ class LoopConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a training is, after each step."""
+    """Where a training is, after each step.
+
+    ``mfu`` is the share of the devices' peak that the operations of the model took, where both are
+    known (``LoopConfig.sample_flops`` and ``peak_flops``).
+    """
 
     step: int
     steps: int
@@ -102,6 +106,7 @@ class Progress:
     lr: float
     gradient_norm: float
     samples_per_second: float
+    mfu: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

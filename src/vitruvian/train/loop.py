@@ -251,6 +251,7 @@ class _Loop:
                     lr=self.lr,
                     gradient_norm=self.norm,
                     samples_per_second=rate,
+                    mfu=self._mfu(rate),
                 )
             )
         if not _due(self.step, c.log_every) and self.step < c.steps:
@@ -260,14 +261,20 @@ class _Loop:
         values = {n: sum(w[n] for w, _ in self.window) / count for n in self.losses}
         values |= {"lr": self.lr, "gradient_norm": self.norm, "step_seconds": seconds}
         values["samples_per_second"] = self.samples / max(seconds, 1e-9)
-        if c.sample_flops is not None and c.peak_flops is not None:
-            achieved = values["samples_per_second"] * c.sample_flops
-            values["mfu"] = achieved / (c.peak_flops * self.parallel.world)
+        mfu = self._mfu(values["samples_per_second"])
+        if mfu is not None:
+            values["mfu"] = mfu
         if self.parallel.device.type == "cuda":
             values["memory_gib"] = torch.cuda.max_memory_allocated(self.parallel.device) / 2**30
         for log in self.logs:
             log.numbers(self.step, values)
         self.window.clear()
+
+    def _mfu(self, samples_per_second: float) -> float | None:
+        c = self.config
+        if c.sample_flops is None or c.peak_flops is None:
+            return None
+        return samples_per_second * c.sample_flops / (c.peak_flops * self.parallel.world)
 
     def _look(self) -> None:
         """Evaluate and draw when it is time, with the average weights if there are."""
