@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arrays as a metric wants them, or an error that says so."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,12 +34,19 @@ def shaped(
     if array.shape[1:] != shape[1:] or array.ndim == 0 or shape[0] not in (-1, len(array)):
         wanted = ", ".join("any" if n == -1 else str(n) for n in shape)
         raise InputError(f"{name} has the shape {array.shape}; wanted ({wanted})")
-    if finite and not np.isfinite(array).all():
+    if finite and not all_finite(array):
         raise InputError(
             f"{name} holds {int((~np.isfinite(array)).sum())} numbers that are not finite; "
             "wanted pixels or scores: leave such detections out"
         )
     return array
+
+
+def all_finite(array: NDArray[np.float64]) -> bool:
+    """Whether no number is NaN or infinite."""
+    # Finite sums have finite terms; only otherwise is it worth looking at each.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return math.isfinite(np.add.reduce(array, axis=None)) or bool(np.isfinite(array).all())
 
 
 def flags(name: str, values: ArrayLike | None, count: int) -> NDArray[np.bool_]:

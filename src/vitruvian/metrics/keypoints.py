@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vitruvian.errors import InputError
 from vitruvian.metrics.accumulator import Accumulator, nan_mean
-from vitruvian.metrics.checks import Groups, flags, indices, shaped
+from vitruvian.metrics.checks import Groups, all_finite, flags, indices, shaped
 from vitruvian.metrics.oks import Bools, group_oks
 
 # COCO keypoint evaluation (cocodataset.org/#keypoints-eval; the reference code's parameters).
@@ -127,9 +127,10 @@ class KeypointAP(Accumulator):
         people = len(expected)
         known = np.asarray(labelled, bool).reshape(-1, count)
         fits = len(known) == people
-        if fits and not np.isfinite(expected).all():
+        if fits and not all_finite(expected):
             expected = np.where(known[..., None], expected, 0)
-        if not fits or not np.isfinite(expected).all():
+            fits = all_finite(expected)
+        if not fits:
             raise InputError(
                 f"labelled {known.shape} does not fit truth {expected.shape}, or calls points "
                 f"labelled that are not finite; wanted ({people}, {count}), true where truth is"
@@ -140,7 +141,7 @@ class KeypointAP(Accumulator):
         spared = flags("ignored", ignored, people) | many
 
         order = np.argsort(-confidence, kind="stable")[:MAX_DETECTIONS]
-        xy, confidence = xy[order], confidence[order]
+        xy, confidence = xy.take(order, axis=0), confidence.take(order)
         oks, counts = group_oks(
             xy, expected, known, sizes, self.sigmas, box, self._columns, self._starts
         )

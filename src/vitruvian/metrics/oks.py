@@ -44,7 +44,7 @@ def _decay(offsets: Floats, areas: Floats, sigmas: ArrayLike) -> Floats:
     dx = offsets[..., 0] + offsets[..., 1]
     dx /= (np.asarray(sigmas, np.float64) * 2) ** 2
     dx /= areas[..., None] + _TINY
-    dx /= -2
+    dx *= -0.5
     np.maximum(dx, _FARTHEST, out=dx)
     return np.exp(dx, out=dx)
 
