@@ -70,16 +70,16 @@ def test_every_kept_picture_is_there_once(tmp_path, curated):
 
 def test_it_resumes_and_does_not_depend_on_workers(tmp_path, curated):
     tree, view, _ = curated
-    settings = ExportSettings(view=view, per_shard=9, seed=3)
+    settings = ExportSettings(view=view, per_shard=16, seed=3)
     export(tree, tmp_path / "a", settings)
     export(tree, tmp_path / "b", settings, workers=2)
     (tmp_path / "b" / "train-000002.index.parquet").unlink()
     again = export(tree, tmp_path / "b", settings)
-    assert (again.new, again.shards) == (1, 5)
+    assert (again.new, again.shards) == (1, 3)
     for path in (tmp_path / "a").glob("*.tar"):
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
     with pytest.raises(InputError, match="other settings"):
-        export(tree, tmp_path / "b", ExportSettings(view=view, per_shard=9, seed=4))
+        export(tree, tmp_path / "b", ExportSettings(view=view, per_shard=16, seed=4))
 
 
 def test_large_pictures_can_be_made_smaller(tmp_path, curated):

@@ -21,9 +21,10 @@ from vitruvian.curate.records import read_columns, read_record_note
 from vitruvian.curate.stage import fingerprint
 
 
-def finish(tree, stages, engine, **options):
-    tally = plan.Tally()
-    for _, tally in plan.run(tree, stages, engine, **options):  # noqa: B007
+def finish(tree, stages, engine, *, part=(0, 1), retry=False):
+    wanted, tally = plan.in_order(stages), plan.Tally()
+    tasks = plan.todo(tree, wanted, tree.shards(part), retry=retry)
+    for _, tally in plan.run(wanted, tasks, engine):  # noqa: B007
         pass
     return tally
 
@@ -127,7 +128,8 @@ class Killer(threading.Thread):
     def run(self) -> None:
         rng = random.Random(0)
         while not self.over.wait(self.pause):
-            pids = [pid for hand in self.engine.hands if (pid := hand.pid)]
+            # one that has begun with pictures: on a busy machine others would never get there
+            pids = [pid for hand in self.engine.hands if (pid := hand.pid) and hand.rows]
             if pids:
                 os.kill(rng.choice(pids), signal.SIGKILL)
                 self.killed += 1
@@ -170,7 +172,8 @@ from vitruvian.curate.basics import Integrity
 from vitruvian.curate.engines import Local
 from vitruvian.curate.tree import Tree
 if __name__ == "__main__":
-    for _ in plan.run(Tree(Path({root!r})), [Integrity(), Obedient(seconds=0.03)], Local(2)):
+    tree, stages = Tree(Path({root!r})), [Integrity(), Obedient(seconds=0.03)]
+    for _ in plan.run(stages, plan.todo(tree, stages, tree.shards()), Local(2)):
         print("report", flush=True)
 """
 

@@ -10,9 +10,9 @@ import psutil
 import pytest
 from corpus import jpeg, many, packed
 from stand_ins import CRASH, Obedient
-from test_pool import digests, statuses
+from test_pool import digests, finish, statuses
 
-from vitruvian.curate import engines, plan
+from vitruvian.curate import engines
 from vitruvian.curate.basics import Geometry, Integrity
 from vitruvian.curate.engines import Here, Ray
 from vitruvian.errors import InputError, MissingExtraError
@@ -37,13 +37,11 @@ def test_ray_writes_the_records_of_one_process(tmp_path, cluster):
     files["0005.jpg"] = jpeg(5) + CRASH
     stages = [Integrity(), Geometry(), Obedient()]
     tree = packed(tmp_path / "ray", files)
-    for _, tally in plan.run(tree, stages, Ray(2)):  # noqa: B007
-        pass
+    tally = finish(tree, stages, Ray(2))
     assert (tally.shards, tally.rows, tally.failed, tally.poison) == (3, 24, [], 1)
     assert statuses(tree, stages[2])[5] == "crash"
     calm = packed(tmp_path / "calm", files)
-    for _ in plan.run(calm, stages[:2], Here()):
-        pass
+    finish(calm, stages[:2], Here())
     assert digests(tree, stages[:2]) == digests(calm, stages[:2])
 
 
@@ -63,14 +61,12 @@ def test_killed_actors_cost_nothing(tmp_path, cluster):
 
     thread = threading.Thread(target=kill)
     thread.start()
-    for _, tally in plan.run(tree, stages, Ray(2)):  # noqa: B007
-        pass
+    tally = finish(tree, stages, Ray(2))
     over.set()
     thread.join()
     assert len(killed) >= 2
     assert (tally.rows, tally.failed, tally.fatal) == (64, [], None)
-    for _ in plan.run(calm, stages, Here()):
-        pass
+    finish(calm, stages, Here())
     assert digests(tree, stages) == digests(calm, stages)
 
 

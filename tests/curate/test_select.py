@@ -8,7 +8,7 @@ import pytest
 from corpus import jpeg, packed, pixels
 from hypothesis import given
 from hypothesis import strategies as st
-from stand_ins import Blobs, Scripted
+from stand_ins import Blobs, Scripted, Vectors
 from test_pool import finish
 
 from vitruvian import image
@@ -315,3 +315,47 @@ def test_near_duplicates_keep_the_largest(tmp_path):
     shutil.rmtree(tree.root / "raw")
     with pytest.raises(InputError, match="no raw shard"):
         select(Tree(tree.root), policy)
+
+
+def test_similar_embeddings_and_clusters(tmp_path):
+    tree = packed(tmp_path, {f"{n:02d}.jpg": jpeg(n) for n in range(40)}, per_shard=9)
+    finish(tree, [Integrity(), Vectors()], Here())
+    text = """
+    name = "alike"
+    [[rules]]
+    name = "readable"
+    keep = "integrity_status = 'ok'"
+    [duplicates]
+    """
+    # pictures n and n + 20 have the same vector, and there are two kinds of twenty pictures each
+    policy = parse_policy(text + "similar = 0.999", "here")
+    assert sources(tree, select(tree, policy)) == [f"{n:02d}.jpg" for n in range(20)]
+    policy = parse_policy(text + "clusters = 2\ncluster_most = 3", "here")
+    view = select(tree, policy)
+    assert view.funnel[-1].name == "cluster"
+    kinds = [int(name[:2]) % 2 for name in sources(tree, view)]
+    assert sorted(kinds) == [0, 0, 0, 1, 1, 1]
+
+
+def test_a_detector_is_calibrated_on_labels(tmp_path):
+    from vitruvian.curate.calibrate import calibrate
+    from vitruvian.files import write_json
+
+    content = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "person"}]}
+    for n in range(6):
+        image.write(tmp_path / "images" / f"{n}.png", red(40 + n, 60, n))
+        content["images"].append({"id": n, "file_name": f"{n}.png"})
+        box = [30, 20, 40 + n, 60] if n < 4 else [150, 100, 40, 60]
+        content["annotations"].append({"image_id": n, "category_id": 1, "bbox": box})
+    write_json(tmp_path / "labels.json", content)
+    (tmp_path / "images").mkdir(exist_ok=True)
+    tree, stage = Tree(tmp_path / "tree"), Person(make=Sigmoid, key="sigmoid")
+    found = calibrate(tree, stage, tmp_path / "labels.json", tmp_path / "images", precision=0.6)
+    assert (found.people, found.pictures) == (6, 6)
+    assert found.score == pytest.approx(0.95)
+    assert (found.precision, found.recall) == pytest.approx((4 / 6, 4 / 6))
+    with pytest.raises(InputError, match="never reaches"):
+        calibrate(tree, stage, tmp_path / "labels.json", tmp_path / "images", precision=0.9)
+    same = Person(make=Blobs, key="blobs")
+    found = calibrate(tree, stage, tmp_path / "labels.json", tmp_path / "images", reference=same)
+    assert found.aim == pytest.approx(4 / 6)

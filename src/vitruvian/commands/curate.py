@@ -17,6 +17,7 @@ from vitruvian.errors import InputError, VitruvianError, unknown_name
 if TYPE_CHECKING:
     from vitruvian.curate.engines import Engine
     from vitruvian.curate.stage import Stage
+    from vitruvian.curate.tree import ShardRef, Tree
 
 _CHEAP = ("integrity", "geometry", "hashes", "blur")
 _ALL = (*_CHEAP, "text", "person", "embedding", "zero_shot", "probe")
@@ -100,7 +101,7 @@ def score(
         probes: heads that fit-probe wrote, for the stage probe.
         text_side: longer side in pixels at which text is looked for; more finds smaller text.
         device: cpu, cuda or cuda:1, for detector and embedder.
-        workers: processes; 0 takes one per core.
+        workers: processes; 0 takes one per core, with a GPU at most 8.
         engine: local processes, or a Ray cluster whose machines all see the folder.
         part: i/n, for batch schedulers: the i-th of n shares of the shards, counted from 0.
         retry: take shards with transient failures again.
@@ -140,7 +141,7 @@ def score(
     )
     if tally.deaths:
         sys.stdout.write(f"  {tally.deaths} processes died, {tally.poison} pictures given up\n")
-    for text in tally.failed or []:
+    for text in tally.failed:
         sys.stderr.write(f"left out: {text}\n")
     if tally.fatal:
         raise InputError(tally.fatal)
@@ -151,7 +152,7 @@ def score(
 
 def _stages(
     name: str,
-    tree: object,
+    tree: "Tree",
     detector: str,
     embedder: str,
     probes: Sequence[Path],
@@ -160,9 +161,7 @@ def _stages(
 ) -> "list[Stage]":
     """Make the stages behind a word of --stages."""
     from vitruvian.curate import basics
-    from vitruvian.curate.tree import Tree
 
-    assert isinstance(tree, Tree)
     cheap = {
         "integrity": basics.Integrity, "geometry": basics.Geometry, "hashes": basics.Hashes,
         "blur": basics.Blur,
@@ -192,21 +191,20 @@ def _stages(
     return [Probe(head=str(head), upstream=embedding) for head in probes]
 
 
-def _engine(engine: str, workers: int, patience: float) -> "Engine":
+def _engine(engine: str, workers: int, patience: float, device: str) -> "Engine":
     from vitruvian.curate.engines import Local, Ray
 
-    count = workers or os.cpu_count() or 1
+    accelerated = device != "cpu"
+    count = workers or min(os.cpu_count() or 1, 8 if accelerated else 1 << 16)
     if engine == "ray":
-        return Ray(count, patience=patience)
+        return Ray(count, patience=patience, accelerators=1 if accelerated else 0)
     return Local(count, patience=patience)
 
 
-def _rows(shards: Sequence[object]) -> int:
+def _rows(shards: "Sequence[ShardRef]") -> int:
     import pyarrow.parquet as pq
 
-    from vitruvian.curate.tree import ShardRef
-
-    return sum(pq.read_metadata(s.index).num_rows for s in shards if isinstance(s, ShardRef))
+    return sum(pq.read_metadata(shard.index).num_rows for shard in shards)
 
 
 def select(

@@ -2,8 +2,8 @@
 """The cheap stages: is it whole, how large is it, what does it resemble, is it sharp."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,10 +26,10 @@ def decoder_versions() -> dict[str, str]:
 class Integrity:
     """Whether a file decodes strictly, and if not, why; ``ms`` is the time of decoding."""
 
-    name: ClassVar[str] = "integrity"
-    decodes: ClassVar[bool] = True
-    upstream: ClassVar[None] = None
-    schema: ClassVar[pa.Schema] = pa.schema([])
+    name: str = field(default="integrity", init=False)
+    decodes: bool = field(default=True, init=False)
+    upstream: None = field(default=None, init=False)
+    schema: pa.Schema = field(init=False, repr=False, default=pa.schema([]))
 
     def identity(self) -> Mapping[str, Any]:
         """Return what its answers depend on."""
@@ -48,17 +48,21 @@ def _integrity(pictures: Sequence[Picture]) -> list[Row]:
 class Geometry:
     """Size as a viewer shows it, format and orientation: from the header alone."""
 
-    name: ClassVar[str] = "geometry"
-    decodes: ClassVar[bool] = False
-    upstream: ClassVar[None] = None
-    schema: ClassVar[pa.Schema] = pa.schema(
-        [
-            ("width", pa.int32()),
-            ("height", pa.int32()),
-            ("format", pa.string()),
-            ("orientation", pa.int8()),
-            ("animated", pa.bool_()),
-        ]
+    name: str = field(default="geometry", init=False)
+    decodes: bool = field(default=False, init=False)
+    upstream: None = field(default=None, init=False)
+    schema: pa.Schema = field(
+        init=False,
+        repr=False,
+        default=pa.schema(
+            [
+                ("width", pa.int32()),
+                ("height", pa.int32()),
+                ("format", pa.string()),
+                ("orientation", pa.int8()),
+                ("animated", pa.bool_()),
+            ]
+        ),
     )
 
     def identity(self) -> Mapping[str, Any]:
@@ -94,10 +98,10 @@ class Hashes:
     The signs, against their median, of the lowest 8×8 frequencies of a 32×32 grey copy.
     """
 
-    name: ClassVar[str] = "hashes"
-    decodes: ClassVar[bool] = True
-    upstream: ClassVar[None] = None
-    schema: ClassVar[pa.Schema] = pa.schema([("phash", pa.uint64())])
+    name: str = field(default="hashes", init=False)
+    decodes: bool = field(default=True, init=False)
+    upstream: None = field(default=None, init=False)
+    schema: pa.Schema = field(init=False, repr=False, default=pa.schema([("phash", pa.uint64())]))
 
     def identity(self) -> Mapping[str, Any]:
         """Return what its answers depend on."""
@@ -129,11 +133,13 @@ class Blur:
     """
 
     side: int = 512
-    name: ClassVar[str] = "blur"
-    decodes: ClassVar[bool] = True
-    upstream: ClassVar[None] = None
-    schema: ClassVar[pa.Schema] = pa.schema(
-        [("sharpness", pa.float32()), ("contrast", pa.float32())]
+    name: str = field(default="blur", init=False)
+    decodes: bool = field(default=True, init=False)
+    upstream: None = field(default=None, init=False)
+    schema: pa.Schema = field(
+        init=False,
+        repr=False,
+        default=pa.schema([("sharpness", pa.float32()), ("contrast", pa.float32())]),
     )
 
     def identity(self) -> Mapping[str, Any]:

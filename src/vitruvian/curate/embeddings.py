@@ -4,9 +4,9 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -59,10 +59,12 @@ class Embedding:
     model: str = DEFAULT_EMBEDDER
     batch: int = 16
     device: str = "cpu"
-    name: ClassVar[str] = "embedding"
-    decodes: ClassVar[bool] = True
-    upstream: ClassVar[None] = None
-    schema: ClassVar[pa.Schema] = pa.schema([("vector", pa.list_(pa.float16()))])
+    name: str = field(default="embedding", init=False)
+    decodes: bool = field(default=True, init=False)
+    upstream: None = field(default=None, init=False)
+    schema: pa.Schema = field(
+        init=False, repr=False, default=pa.schema([("vector", pa.list_(pa.float16()))])
+    )
 
     def identity(self) -> Mapping[str, Any]:
         """Return what its answers depend on."""
@@ -250,8 +252,8 @@ class ZeroShot:
 
     bank: str
     upstream: Embedding
-    name: ClassVar[str] = "zero_shot"
-    decodes: ClassVar[bool] = True
+    name: str = field(default="zero_shot", init=False)
+    decodes: bool = field(default=True, init=False)
 
     def identity(self) -> Mapping[str, Any]:
         """Return what its answers depend on."""
@@ -309,8 +311,8 @@ class Probe:
 
     head: str
     upstream: Embedding
-    decodes: ClassVar[bool] = True
-    schema: ClassVar[pa.Schema] = pa.schema([("score", pa.float32())])
+    decodes: bool = field(default=True, init=False)
+    schema: pa.Schema = field(init=False, repr=False, default=pa.schema([("score", pa.float32())]))
 
     @property
     def name(self) -> str:

@@ -2,8 +2,8 @@
 """The stage person: everyone a detector finds, at the scale of the original picture."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -39,11 +39,15 @@ class Person:
     device: str = "cpu"
     make: Callable[[], Detector] | None = None
     key: str = ""
-    name: ClassVar[str] = "person"
-    decodes: ClassVar[bool] = True
-    upstream: ClassVar[None] = None
-    schema: ClassVar[pa.Schema] = pa.schema(
-        [("count", pa.int32()), ("boxes", pa.list_(BOX)), ("score_kind", pa.string())]
+    name: str = field(default="person", init=False)
+    decodes: bool = field(default=True, init=False)
+    upstream: None = field(default=None, init=False)
+    schema: pa.Schema = field(
+        init=False,
+        repr=False,
+        default=pa.schema(
+            [("count", pa.int32()), ("boxes", pa.list_(BOX)), ("score_kind", pa.string())]
+        ),
     )
 
     def identity(self) -> Mapping[str, Any]:

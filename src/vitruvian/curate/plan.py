@@ -2,7 +2,7 @@
 """What is left to do: shards minus the records that are in place."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vitruvian.curate.engines import Engine, Report
 from vitruvian.curate.pool import Result
@@ -73,34 +73,22 @@ class Tally:
     rows: int = 0
     deaths: int = 0
     poison: int = 0
-    failed: list[str] | None = None
+    failed: list[str] = field(default_factory=list[str])
     fatal: str | None = None
 
 
 def run(
-    tree: Tree,
-    stages: Sequence[Stage],
-    engine: Engine,
-    *,
-    part: tuple[int, int] = (0, 1),
-    retry: bool = False,
+    stages: Sequence[Stage], tasks: Sequence[Task], engine: Engine
 ) -> Iterator[tuple[Report, Tally]]:
-    """Score what is left, yielding what the engine reports and the sum of it so far.
+    """Score shards, yielding what the engine reports and the sum of it so far.
 
     Args:
-        tree: the curation.
-        stages: wanted ones; what is upstream of them is added.
+        stages: all stages of the tasks, as `in_order` returns them.
+        tasks: what is left, see `todo`.
         engine: where.
-        part: a share of the shards, for batch schedulers; shares never overlap.
-        retry: take shards with transient failures again.
     """
-    wanted = in_order(stages)
-    tally = Tally(failed=[])
-    assert tally.failed is not None
-    tasks = todo(tree, wanted, tree.shards(part), retry=retry)
-    if not tasks:
-        return
-    for report in engine.run(tasks, wanted):
+    tally = Tally()
+    for report in engine.run(tasks, stages) if tasks else ():
         if isinstance(report, Result):
             tally.deaths += report.deaths
             tally.poison += len(report.task.poison)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vitruvian.curate.embeddings import Embedding
@@ -56,11 +55,10 @@ def embeddings_of(
     vectors: list[_Floats] = []
     labels: list[bool] = []
     found: list[bytes] = []
-    wanted = pa.array(list(uids), pa.binary(16))
     mark = fingerprint(embedding)
     for shard in tree.shards():
         index = read_raw_index(shard, ["uid"])
-        rows = np.flatnonzero(pc.is_in(index["uid"], wanted).to_numpy())
+        rows = np.flatnonzero([uid in uids for uid in index["uid"].to_pylist()])
         path = tree.record(embedding.name, mark, shard)
         if not len(rows) or not path.exists():
             continue

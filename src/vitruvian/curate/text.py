@@ -8,8 +8,8 @@ shop signs are text too, so the overlaid share is told apart by where and how it
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -54,17 +54,21 @@ class Text:
     min_score: float = 0.8
     min_letters: int = 3
     margin: float = 0.15
-    name: ClassVar[str] = "text"
-    decodes: ClassVar[bool] = True
-    upstream: ClassVar[None] = None
-    schema: ClassVar[pa.Schema] = pa.schema(
-        [
-            ("count", pa.int32()),
-            ("area", pa.float32()),
-            ("overlay_count", pa.int32()),
-            ("overlay_area", pa.float32()),
-            ("regions", pa.list_(REGION)),
-        ]
+    name: str = field(default="text", init=False)
+    decodes: bool = field(default=True, init=False)
+    upstream: None = field(default=None, init=False)
+    schema: pa.Schema = field(
+        init=False,
+        repr=False,
+        default=pa.schema(
+            [
+                ("count", pa.int32()),
+                ("area", pa.float32()),
+                ("overlay_count", pa.int32()),
+                ("overlay_area", pa.float32()),
+                ("regions", pa.list_(REGION)),
+            ]
+        ),
     )
 
     def identity(self) -> Mapping[str, Any]:
