@@ -21,7 +21,7 @@ from vitruvian.recipes.training import prepared
 from vitruvian.train.log import read_lines
 from vitruvian.train.parallel import Parallel
 
-STEPS = {"pretrain": 60, "pose": 100, "parts": 50, "depth": 50, "normals": 50}
+STEPS = {"pretrain": 40, "pose": 90, "parts": 40, "depth": 40, "normals": 40}
 SMALL = ("--size", "nano", "--input-size", "96", "64", "--batch", "8")
 
 # metric, and what it must be: at least, or at most
@@ -49,7 +49,7 @@ def losses(folder: Path) -> list[float]:
 
 @pytest.mark.slow
 def test_the_story(tmp_path: Path) -> None:
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     tell_the_story(tmp_path)
 
 

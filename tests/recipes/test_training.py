@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import vitruvian as vi
-from toy_people import POINTS, toy_people
+from toy_people import PARTS, POINTS, toy_people
 from vitruvian.cli import main
 from vitruvian.data.pack import pack
 from vitruvian.data.source import Listed
@@ -209,7 +209,7 @@ def test_sets_with_different_labels_mix(tmp_path: Path) -> None:
         ]
         pack(Listed(some), tmp_path / name)
     sets = (Part(path=str(tmp_path / "points"), repeat=2), Part(path=str(tmp_path / "maps")))
-    made = prepared(replace(multi("nano", points=POINTS, parts="parts28", **SMALL), data=sets))
+    made = prepared(replace(multi("nano", points=POINTS, parts=PARTS, **SMALL), data=sets))
     assert len(made.source) == 24
     first, last = (
         made.prepare(made.source[i], np.random.default_rng(0)) for i in (0, len(made.source) - 1)
@@ -223,16 +223,17 @@ def test_sets_with_different_labels_mix(tmp_path: Path) -> None:
 
 def test_evaluation_of_the_truth_is_the_metrics_of_tasks(shards: Path) -> None:
     """A network that says what is true is nearly perfect, in batches of any size."""
-    run = replace(parts("nano", vocabulary="parts28", **SMALL), data=(Part(path=str(shards)),))
+    run = replace(parts("nano", vocabulary=PARTS, **SMALL), data=(Part(path=str(shards)),))
     run = replace(run, val=run.data)
     made = prepared(replace(run, tasks=run.tasks))
     assert made.val is not None
-    found = [
-        Evaluation(run=run, source=made.val, tasks=made.tasks, parallel=Parallel(), batch=batch)(
-            made.network.eval(), 0
-        )
-        for batch in (1, 5)
-    ]
+    with torch.no_grad():
+        found = [
+            Evaluation(run=run, source=made.val, tasks=made.tasks, parallel=Parallel(), batch=n)(
+                made.network.eval(), 0
+            )
+            for n in (1, 5)
+        ]
     assert found[0].keys() == found[1].keys()
     assert found[0]["parts/mIoU"] == pytest.approx(found[1]["parts/mIoU"], abs=1e-3)
 

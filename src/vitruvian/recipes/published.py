@@ -7,6 +7,7 @@ its published code; [V] our own choice, for sizes nobody published (or numbers n
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from vitruvian.errors import InputError, unknown_name
 from vitruvian.geometry import Size
@@ -172,7 +173,7 @@ def own_loop(steps: int, *, lr: float = 1e-3, best: str | None = None) -> LoopCo
     )
 
 
-def cadence(steps: int) -> dict[str, int]:
+def cadence(steps: int) -> dict[str, Any]:
     """Return how often to look, draw and save: some twenty times a training [V]."""
     often = max(1, steps // 20)
     return {

@@ -4,6 +4,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from vitruvian.data.loader import Loader
 from vitruvian.data.source import Source
@@ -197,7 +198,7 @@ def _evaluation(made: Prepared, parallel: Parallel) -> Evaluation | MaskedEvalua
     )
 
 
-def _flops(run: Run, loop: LoopConfig, parallel: Parallel) -> dict[str, float]:
+def _flops(run: Run, loop: LoopConfig, parallel: Parallel) -> dict[str, Any]:
     """Return what the loop needs to print the share of the device that is used (MFU)."""
     if parallel.device.type != "cuda":
         return {}
