@@ -220,7 +220,8 @@ def mean(pattern: Pattern) -> NDArray[np.float32]:
         case Bricks():
             inside = (1 - pattern.joint / pattern.width) * (1 - pattern.joint / pattern.height)
             colours = np.array(pattern.colours, np.float32)
-            return inside * colours[:2].mean(axis=0) + (1 - inside) * colours[2]
+            seen = inside * colours[:2].mean(axis=0) + (1 - inside) * colours[2]
+            return seen.astype(np.float32)
         case Picture():
             levels = pattern.texture.levels
             return _LINEAR[levels[max(len(levels) - 6, 0)]].mean(axis=(0, 1))

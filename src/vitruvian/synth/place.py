@@ -325,7 +325,7 @@ def _gathered(lit: LitPlace) -> NDArray[np.float32]:
     sums = np.zeros((len(origin), 3), np.float32)
     met = np.empty((_RAYS, len(origin)), np.int32)
     for ray, ball in enumerate(_scattered(len(origin))):
-        way = facing + ball * np.float32(0.999)  # cosine-distributed
+        way = (facing + ball * np.float32(0.999)).astype(np.float32)  # cosine-distributed
         met[ray] = lit.intersector.nearest(origin, way).face
         lost = np.flatnonzero(met[ray] < 0)
         sums[lost] += light.sample(lit.lamps.soft, np.ascontiguousarray(way[lost].T)).T
