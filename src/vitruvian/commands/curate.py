@@ -124,16 +124,14 @@ def score(
             ready += made
         except VitruvianError as error:
             later = later or error
-    tally = plan.Tally(failed=[])
+    tally = plan.Tally()
     start = time.perf_counter()
-    if ready:
-        tasks = plan.todo(place, plan.in_order(ready), shards, retry=retry)
-        with progress_bar(_rows([task.shard for task in tasks]), "pictures") as advance:
-            run = plan.run(
-                place, ready, _engine(engine, workers, patience), part=share, retry=retry
-            )
-            for report, tally in run:
-                advance(tally.rows + (0 if isinstance(report, Result) else report.rows))
+    wanted = plan.in_order(ready)
+    tasks = plan.todo(place, wanted, shards, retry=retry)
+    runner = _engine(engine, workers, patience, device)
+    with progress_bar(_rows([task.shard for task in tasks]), "pictures") as advance:
+        for report, tally in plan.run(wanted, tasks, runner):
+            advance(tally.rows + (0 if isinstance(report, Result) else report.rows))
     seconds = time.perf_counter() - start
     sys.stdout.write(
         f"{tally.rows} pictures in {tally.shards} of {len(shards)} shards scored"
