@@ -145,6 +145,7 @@ def train(
 _RECIPE = (
     *("samples", "steps", "epochs", "batch", "input_size", "target", "framing", "paper", "tasks"),
 )
+_DEVICES = ("parallel", "per_device")  # may differ each time a run is carried out
 _SETTINGS = {
     "lr": "loop.optimiser.lr",
     "precision": "loop.precision",
@@ -173,6 +174,7 @@ def _resolved(recipe: str | None, path: Path | None, out: Path, given: Mapping[s
     val = tuple(Part(path=str(one)) for one in given["val"])
     if path is not None:
         idle = [n for n in (*_RECIPE, *_SETTINGS, "size", "init", "points", "lora") if given.get(n)]
+        idle = [name for name in idle if name not in _DEVICES]
         if idle:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
             raise InputError(f"{names} with the run of {path} · change it with --set PATH=VALUE")
@@ -184,7 +186,7 @@ def _resolved(recipe: str | None, path: Path | None, out: Path, given: Mapping[s
         if given["backgrounds"] is not None:
             made = replace(made, backgrounds=str(given["backgrounds"]))
         made = _learning(made, given)
-    changes = {} if path is not None else _chosen(given)
+    changes = _chosen(given)
     return made.having({**changes, **_changes(given["set"])})
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from vitruvian.data.loader import Loader
 from vitruvian.data.source import Source
 from vitruvian.errors import InputError
+from vitruvian.files import read_json
 from vitruvian.model.flops import mae_flops, network_flops, peak_flops
 from vitruvian.model.mae import MAE
 from vitruvian.model.network import Network
@@ -151,7 +152,7 @@ def fit(
         loader,
         config=loop,
         folder=out,
-        run=run.to_dict(),
+        run=_described(run, out),
         parallel=parallel,
         hooks=hooks,
         logs=logs,
@@ -161,6 +162,18 @@ def fit(
             outcome.best or outcome.checkpoint, out / WEIGHTS, card_of(run, out.name), lora=run.lora
         )
     return outcome
+
+
+def _described(run: Run, out: Path) -> dict[str, Any]:
+    """Return a run as JSON values; how devices share the work is that of the folder's first start.
+
+    It does not change what is learned, so a training may go on with other devices.
+    """
+    plain, before = run.to_dict(), out / "run.json"
+    if before.is_file():
+        kept = read_json(before)
+        plain |= {key: kept[key] for key in ("parallel", "per_device") if key in kept}
+    return plain
 
 
 def accumulation(run: Run, world: int) -> int:
