@@ -89,7 +89,7 @@ def _run(
     if len(task) > 1:
         made = RECIPES["multi"](size, tasks=task, **settings)
     else:
-        (only,) = task
+        only = next(iter(task))
         if only == "pose":
             settings["vocabulary"] = "sapiens308"
         made = RECIPES[only](size, **settings)
