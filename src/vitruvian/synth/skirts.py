@@ -26,6 +26,7 @@ from vitruvian.synth.shells import (
 )
 
 Floats = NDArray[np.floating]
+_LEVELS = 2  # of subdivision: the body's skirt has facets of 5 cm
 
 
 def skirt_of(
@@ -42,7 +43,7 @@ def skirt_of(
         below: what it lies on.
         under: reaches of what is worn above it, with how many metres inside of them it ends.
     """
-    fitted = fit(wearer, ("skirt",), smooth=0, levels=1)
+    fitted = fit(wearer, ("skirt",), smooth=0, levels=_LEVELS)
     own = fitted.shell
     places = own.canonical
     top, bottom = places[:, 1].max(), places[:, 1].min()
@@ -94,7 +95,7 @@ def skirt_of(
 @cache
 def _skirt_weights() -> sparse.csr_array:
     """Return the skirt's skin weights; around the hips, those of the trunk's own shell."""
-    skirt, trunk = shell(("skirt",), 1), shell(("tights",), 1)
+    skirt, trunk = shell(("skirt",), _LEVELS), shell(("tights",), _LEVELS)
     high = skirt.canonical[:, 1]
     near = KDTree(trunk.canonical).query(skirt.canonical)[1]
     own = np.clip((0.99 - high) / 0.09, 0, 1)
