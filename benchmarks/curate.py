@@ -15,6 +15,7 @@ import argparse
 import hashlib
 import json
 import multiprocessing
+import os
 import platform
 import resource
 import shutil
@@ -284,7 +285,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/curate.json"))
     given = parser.parse_args()
     cv2.setNumThreads(1)
-    found: dict[str, object] = {"machine": platform.processor() or platform.machine()}
+    found: dict[str, object] = {
+        "machine": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "others_at_work": os.getloadavg()[0],
+    }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "in").mkdir()

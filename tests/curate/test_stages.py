@@ -14,9 +14,10 @@ from vitruvian.curate import plan
 from vitruvian.curate.basics import Blur, Geometry, Hashes, Integrity, perceptual_hash
 from vitruvian.curate.embeddings import Embedding, Probe, ZeroShot, write_bank
 from vitruvian.curate.engines import Here
-from vitruvian.curate.people import Person, at_original_size
+from vitruvian.curate.people import Person
 from vitruvian.curate.raw import read_raw_index
 from vitruvian.curate.records import read_columns
+from vitruvian.curate.scale import at_original_size
 from vitruvian.curate.stage import Picture, fingerprint, shrunk
 from vitruvian.curate.text import Text, is_overlay
 from vitruvian.errors import InputError, WeightsError

@@ -135,7 +135,7 @@ def score(
     seconds = time.perf_counter() - start
     sys.stdout.write(
         f"{tally.rows} pictures in {tally.shards} of {len(shards)} shards scored"
-        + (f" in {seconds:.1f} s\n" if tally.rows else ", all others were\n")
+        + (f" in {seconds:.1f} s\n" if tasks else ", all others were\n")
     )
     if tally.deaths:
         sys.stdout.write(f"  {tally.deaths} processes died, {tally.poison} pictures given up\n")

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from vitruvian import image
 from vitruvian.curate.columns import halves
-from vitruvian.curate.people import at_original_size
 from vitruvian.curate.raw import open_raw
+from vitruvian.curate.scale import at_original_size
 from vitruvian.curate.stage import shrunk
 from vitruvian.curate.tree import ShardRef, Tree
 from vitruvian.curate.view import read_view, view_rows

@@ -88,6 +88,11 @@ class Hand:
         return max(0, int(self._crumb[2]))
 
     @property
+    def begun(self) -> bool:
+        """Whether its process has set up its stages."""
+        return self._names[int(self._crumb[1])] != OPENING
+
+    @property
     def pid(self) -> int | None:
         """Number of the process, if one is running."""
         return None if self._process is None else self._process.pid
