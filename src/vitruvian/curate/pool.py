@@ -3,9 +3,10 @@
 
 A process drops a breadcrumb into shared memory before every step: what it does, and to which rows.
 When it dies, or no new breadcrumb falls for too long (then it is killed), the supervisor starts
-another one with what was learned. The first death over a step says nothing (somebody may have
-killed the process); after the second over the same batch its pictures are taken one at a time, and
-a single picture that was there twice is not tried again. So one such picture costs one row.
+another one with what was learned. One death over a step may be chance; after the second over the
+same batch its pictures are taken one at a time, and a single picture that was there twice is not
+tried again. So one such picture costs one row. A process that somebody killed says nothing about
+pictures, unless it was the system for want of memory.
 """
 
 import contextlib
@@ -110,14 +111,17 @@ class Hand:
             self.close()
             _sweep(task)
             what, first, last = self._place()
+            if end == _KILLED:  # by somebody: no picture's fault
+                what, first, last = _KILLED, -1, -1
             deaths[what, first, last] += 1
             if deaths.total() > _MOST_DEATHS:
                 text = f"{task.shard.name}: {_MOST_DEATHS} processes died over it: given up"
                 return Result(task=task, deaths=deaths.total(), error=text)
-            if what == OPENING and deaths[what, first, last] >= (10 if end == _KILLED else 3):
+            if what == OPENING and deaths[what, first, last] > 2:
                 text = f"a process cannot set up its stages: it {end}, again and again"
                 return Result(task=task, deaths=deaths.total(), error=text, fatal=True)
-            task = _learned(task, deaths, (what, first, last), end)
+            if end != _KILLED:
+                task = _learned(task, deaths, (what, first, last), end)
         return Result(task=task, error="stopped", fatal=True)
 
     def _place(self) -> tuple[str, int, int]:
@@ -137,7 +141,7 @@ class Hand:
 
     def _wait(self) -> Result | str:
         """Wait for a result; else say how the process ended."""
-        tick, since = -1, time.monotonic()
+        tick, since, kills = -1, time.monotonic(), memory_kills()
         while True:
             ready = multiprocessing.connection.wait([self._pipe, self._process.sentinel], _POLL)
             if self._pipe in ready:
@@ -146,7 +150,9 @@ class Hand:
             if ready:
                 self._process.join()
                 code = self._process.exitcode
-                return _KILLED if code == -signal.SIGKILL else f"ended with code {code}"
+                if code != -signal.SIGKILL:
+                    return f"ended with code {code}"
+                return _KILLED if memory_kills() == kills else "was killed for its memory"
             if self._stop.is_set():
                 self._process.kill()
                 return "was stopped"
@@ -188,15 +194,22 @@ def _learned(
 ) -> Task:
     """Return the task with what a death says about its pictures."""
     what, first, last = place
-    count = deaths[place]
-    # Somebody outside may kill any process, twice over the same picture by chance: then once more.
-    enough = 3 if end == _KILLED else 2
-    if what in (OPENING, "commit") or count < enough:
+    if what in (OPENING, "commit") or deaths[place] < 2:
         return task
     if last - first > 1:
         return replace(task, careful=task.careful | {(what, first)})
     verdict = "timeout" if end == "hung" else "crash"
     return replace(task, poison={**task.poison, (what, first): verdict})
+
+
+def memory_kills() -> int:
+    """Return how many processes this system has killed for want of memory; 0 where none says."""
+    try:
+        text = Path("/proc/vmstat").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    lines = (line.split() for line in text.splitlines())
+    return next((int(words[1]) for words in lines if words[0] == "oom_kill"), 0)
 
 
 @contextlib.contextmanager
