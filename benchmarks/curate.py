@@ -36,7 +36,6 @@ from vitruvian.curate import plan
 from vitruvian.curate.basics import Blur, Geometry, Hashes, Integrity, perceptual_hash
 from vitruvian.curate.engines import Here, Local, Ray
 from vitruvian.curate.pack import pack
-from vitruvian.curate.people import BOX
 from vitruvian.curate.policy import parse_policy
 from vitruvian.curate.raw import open_raw, read_raw_index
 from vitruvian.curate.records import FORMAT, digest
@@ -197,6 +196,8 @@ keep = \"\"\"len(list_filter(person_boxes, lambda b: b.score > $person_score
 
 def made_records(root: Path, rows: int, per_shard: int = 4096) -> Tree:
     """A curation without tars: indices and records as stages would write them."""
+    from vitruvian.curate.people import BOX  # loads torch, which workers need not
+
     tree, rng = Tree(root), np.random.default_rng(0)
     common = {
         "row": np.arange(per_shard, dtype=np.int32), "status": ["ok"] * per_shard,
