@@ -14,6 +14,7 @@ from vitruvian.model.mae import MAE, MAEConfig
 from vitruvian.model.network import Network, NetworkConfig
 from vitruvian.model.sizes import SIZES
 from vitruvian.person import Person, Points, Raster, Sample
+from vitruvian.recipes import Probed
 from vitruvian.recipes.probe import (
     ProbeConfig,
     Probing,
@@ -51,7 +52,7 @@ def striped(count: int = 24, *, shuffled: bool = False) -> Listed:
             labels = rng.permutation([3, 4])[np.zeros((64, 48), int)]
         annotations = {
             "parts": Raster(law="label", values=labels.astype(np.uint8), vocabulary=parts),
-            "pose": Points(vocabulary=coco, xy=xy, scores=np.ones(17)),
+            "pose": Points(vocabulary=coco, xy=xy, scores=np.ones(17, np.float32)),
         }
         person = Person(box=BOX, annotations=annotations)
         made.append(Sample(image=image.astype(np.uint8), people=(person,)))
@@ -95,14 +96,13 @@ def test_points_are_found_by_a_decoder() -> None:
 def test_a_hook_changes_nothing() -> None:
     task, net = make("parts"), network().train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    hook = Probing(
-        windows=windows_of(striped(8), task, SIZE), task=task, config=ProbeConfig(steps=3)
-    )
+    asked = Probed(task="parts", data="striped", methods=("knn", "linear"), steps=3)
+    hook = Probing(probes=(asked,), data=((task, windows_of(striped(8), task, SIZE)),))
     random = torch.random.get_rng_state()
     with torch.no_grad():
         found = [hook(net, 10), hook(net, 10)]
     assert found[0] == pytest.approx(found[1], nan_ok=True)
-    assert all(name.startswith("probe/") for name in found[0])
+    assert {"probe/parts/knn/mIoU", "probe/parts/linear/mIoU"} <= found[0].keys()
     assert net.training
     assert torch.equal(random, torch.random.get_rng_state())
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``vitruvian probe``: how good the features of a backbone are, without finetuning it."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,8 +9,6 @@ import tyro
 
 from vitruvian.errors import InputError
 from vitruvian.files import write_json
-
-_WORDS = {"pose": "points", "parts": "parts"}
 
 
 def probe(
@@ -48,31 +47,24 @@ def probe(
     """
     if samples < 8:
         raise InputError(f"--samples {samples} · wanted 8 or more")
-    from vitruvian.data.sources import open_source
     from vitruvian.model.weights import load
     from vitruvian.predict.predictor import pick_device
-    from vitruvian.recipes.probe import ProbeConfig, classes_of, windows_of
+    from vitruvian.recipes.probe import ProbeConfig, opened
     from vitruvian.recipes.probe import probe as ask
-    from vitruvian.recipes.samples import in_words, vocabularies_of
-    from vitruvian.tasks import make
 
     config = ProbeConfig(method=method, steps=steps, neighbours=neighbours, seed=seed)
     network, card = load(weights, device=pick_device(device), dtype="fp32")
     size = input_size or card.input_size
-    if task == "classify":
-        asked, windows = None, classes_of(data, size, most=samples)
-    else:
-        source = open_source(data)[0]
-        words = vocabularies_of(source).get(task) if task in _WORDS else None
-        asked = make(task) if words is None else make(task, vocabulary=words)
-        windows = windows_of(in_words(source, [asked]), asked, size, most=samples)
+    asked, windows = opened(data, task, size, most=samples)
     found = ask(network, windows, asked, config)
     taught, measured = int((~windows.test).sum()), int(windows.test.sum())
     _show(f"{card.name}: {task} by {method}", taught, measured, found)
     if json is not None:
         settings = {"task": task, "method": method, "size": list(size), "steps": steps}
         counts = {"taught": taught, "measured": measured}
-        write_json(json, {"weights": card.name, **settings, **counts, "result": found}, indent=1)
+        # JSON has no NaN, which is the number of sizes of people that the data lacks.
+        result = {name: value if math.isfinite(value) else None for name, value in found.items()}
+        write_json(json, {"weights": card.name, **settings, **counts, "result": result}, indent=1)
 
 
 def _show(title: str, taught: int, measured: int, found: dict[str, float]) -> None:

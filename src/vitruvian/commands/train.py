@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import tyro
 
@@ -57,6 +57,8 @@ def train(
     parallel: Literal["auto", "single", "ddp", "fsdp"] | None = None,
     evaluate_every: int | None = None,
     save_every: int | None = None,
+    probe: tuple[str, ...] = (),
+    probe_every: int | None = None,
     seed: int | None = None,
     set: tuple[str, ...] = (),
     run: Path | None = None,
@@ -105,6 +107,9 @@ def train(
         parallel: fsdp spreads the weights over devices.
         evaluate_every: steps between evaluations and pictures.
         save_every: steps between checkpoints.
+        probe: TASK=DATA, asked of the features in the middle of a pretraining: pose, parts, depth,
+            normals, or classify (a folder of pictures per class); see vitruvian probe.
+        probe_every: steps between probes; only at the end if not given.
         seed: of weights, order, augmentation and masks.
         set: any other setting as PATH=VALUE, such as loop.clip=0.5; --show lists them.
         run: a run.json to repeat instead of a recipe; --data, --val and --set may change it.
@@ -145,6 +150,7 @@ def train(
 _RECIPE = (
     *("samples", "steps", "epochs", "batch", "input_size", "target", "framing", "paper", "tasks"),
 )
+_ALSO = ("size", "init", "points", "lora", "probe")
 _DEVICES = ("parallel", "per_device")  # may differ each time a run is carried out
 _SETTINGS = {
     "lr": "loop.optimiser.lr",
@@ -152,6 +158,7 @@ _SETTINGS = {
     "parallel": "parallel",
     "evaluate_every": "loop.evaluate_every",
     "save_every": "loop.save_every",
+    "probe_every": "loop.probe_every",
     "seed": "loop.seed",
     "per_device": "per_device",
 }
@@ -173,7 +180,7 @@ def _resolved(recipe: str | None, path: Path | None, out: Path, given: Mapping[s
     data = _parts(given["data"], given["repeat"])
     val = tuple(Part(path=str(one)) for one in given["val"])
     if path is not None:
-        idle = [n for n in (*_RECIPE, *_SETTINGS, "size", "init", "points", "lora") if given.get(n)]
+        idle = [n for n in (*_RECIPE, *_SETTINGS, *_ALSO) if given.get(n)]
         idle = [name for name in idle if name not in _DEVICES]
         if idle:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
@@ -186,6 +193,7 @@ def _resolved(recipe: str | None, path: Path | None, out: Path, given: Mapping[s
         if given["backgrounds"] is not None:
             made = replace(made, backgrounds=str(given["backgrounds"]))
         made = _learning(made, given)
+        made = replace(made, probes=_probes(given["probe"]))
     changes = _chosen(given)
     return made.having({**changes, **_changes(given["set"])})
 
@@ -197,6 +205,21 @@ def _parts(paths: tuple[str, ...], repeat: tuple[int, ...]) -> tuple[Any, ...]:
         raise InputError(f"{len(repeat)} numbers in --repeat for {len(paths)} sets · wanted equal")
     times = repeat or (1,) * len(paths)
     return tuple(Part(path=p, repeat=n) for p, n in zip(paths, times, strict=True))
+
+
+def _probes(texts: tuple[str, ...]) -> tuple[Any, ...]:
+    from vitruvian.errors import unknown_name
+    from vitruvian.recipes.run import Probeable, Probed
+
+    probes: list[Probed] = []
+    for text in texts:
+        task, equals, data = text.partition("=")
+        if not equals or not data:
+            raise InputError(f"--probe {text} · wanted TASK=DATA, such as parts=shards/val")
+        if task not in get_args(Probeable):
+            raise unknown_name("task to probe", task, get_args(Probeable))
+        probes.append(Probed.of(task, data))  # pyright: ignore[reportArgumentType]
+    return tuple(probes)
 
 
 def _from_recipe(recipe: str, data: tuple[Any, ...], given: Mapping[str, Any]) -> "Run":

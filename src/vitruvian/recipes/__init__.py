@@ -10,10 +10,10 @@ from vitruvian.recipes.dense import depth, normals, parts
 from vitruvian.recipes.multi import multi
 from vitruvian.recipes.pose import pose
 from vitruvian.recipes.pretrain import pretrain
-from vitruvian.recipes.run import Asked, Part, Run
+from vitruvian.recipes.run import Asked, Part, Probed, Run
 
 __all__ = [
-    "RECIPES", "Asked", "Part", "Run",
+    "RECIPES", "Asked", "Part", "Probed", "Run",
     "depth", "multi", "normals", "parts", "pose", "pretrain",
 ]  # fmt: skip
 

@@ -11,7 +11,6 @@ compare features with each other; they are not those of a finetuned model.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from vitruvian import image as images
 from vitruvian.data.source import Source
+from vitruvian.data.sources import open_source
 from vitruvian.errors import InputError
 from vitruvian.geometry import Crop, Size
 from vitruvian.model.heads import DenseHead, DenseHeadConfig
@@ -27,13 +27,13 @@ from vitruvian.model.mae import MAE
 from vitruvian.model.network import Network
 from vitruvian.person import Person
 from vitruvian.recipes.objectives import normalised
-from vitruvian.recipes.samples import has_labels
-from vitruvian.tasks import Parts, Pose, Task, View
+from vitruvian.recipes.run import Method, Probeable, Probed
+from vitruvian.recipes.samples import has_labels, in_words, vocabularies_of
+from vitruvian.tasks import Parts, Pose, Task, View, make
 from vitruvian.train.optim import clip_gradients
 from vitruvian.train.parallel import inner
 from vitruvian.train.schedule import cosine
 
-Method = Literal["knn", "linear", "decoder"]
 LossOf = Callable[[Tensor, dict[str, Tensor]], Tensor]
 _TEST = 4  # every so many-th photograph is measured
 _BANK = 20_000  # patches to look for neighbours among
@@ -88,6 +88,28 @@ class Windows:
     def size(self) -> Size:
         """(height, width)."""
         return self.pixels.shape[2], self.pixels.shape[3]
+
+
+def opened(
+    data: str | Path, asked: Probeable, size: Size, *, most: int = 256
+) -> tuple[Task | None, Windows]:
+    """Read what to probe with; points and parts in the vocabulary of the data.
+
+    Args:
+        data: see ``Probed``.
+        asked: a task, or "classify", for which the task returned is ``None``.
+        size: (height, width) of the windows.
+        most: windows, or pictures.
+
+    Raises:
+        InputError: it cannot be read, or holds too little.
+    """
+    if asked == "classify":
+        return None, classes_of(data, size, most=most)
+    source = open_source(data)[0]
+    words = vocabularies_of(source).get(asked) if asked in ("pose", "parts") else None
+    task = make(asked) if words is None else make(asked, vocabulary=words)
+    return task, windows_of(in_words(source, [task]), task, size, most=most)
 
 
 def windows_of(source: Source, task: Task, size: Size, *, most: int = 256) -> Windows:
@@ -230,23 +252,39 @@ def probe(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Probing:
-    """A probe as a hook of the loop: ``numbers(network, step)`` every so many steps.
+    """Probes the loop calls every so many steps; every process looks at all windows.
 
     Attributes:
-        windows: what is looked at; every process looks at all.
-        task: see ``probe``.
-        config: see ``probe``.
+        probes: what is asked for, by task, and how.
+        data: for each, its task (``None`` for classes) and windows.
+        seed: of the heads' starting weights.
     """
 
-    windows: Windows
-    task: Task | None
-    config: ProbeConfig
+    probes: tuple[Probed, ...]
+    data: tuple[tuple[Task | None, Windows], ...]
+    seed: int = 0
+
+    @classmethod
+    def of(cls, probes: Sequence[Probed], size: Size, *, seed: int = 0) -> "Probing":
+        """Read what to probe with.
+
+        Raises:
+            InputError: see ``opened``.
+        """
+        data = tuple(opened(one.data, one.task, size, most=one.samples) for one in probes)
+        return cls(probes=tuple(probes), data=data, seed=seed)
 
     def __call__(self, network: nn.Module, step: int) -> dict[str, float]:
-        """Return the numbers as ``probe/NAME``."""
+        """Return the numbers as ``probe/TASK/METHOD/NAME``."""
         del step
-        found = probe(network, self.windows, self.task, self.config)
-        return {f"probe/{name}": value for name, value in found.items()}
+        numbers: dict[str, float] = {}
+        for one, (task, windows) in zip(self.probes, self.data, strict=True):
+            for method in one.methods:
+                config = ProbeConfig(method=method, steps=one.steps, seed=self.seed)
+                found = probe(network, windows, task, config)
+                place = f"probe/{one.task}/{method}"
+                numbers |= {f"{place}/{name}": value for name, value in found.items()}
+        return numbers
 
 
 def _fit(

@@ -85,6 +85,46 @@ class Part:
             raise InputError(f"{self.path}: repeat {self.repeat}, every {self.every} · wanted 1 on")
 
 
+Method = Literal["knn", "linear", "decoder"]
+Probeable = Literal["pose", "parts", "depth", "normals", "classify"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probed:
+    """What the features are asked for in the middle of a pretraining (``recipes.probe``).
+
+    Args:
+        task: what is asked; "classify" for pictures whose folder is their class.
+        data: shards, or data of any layout that says everything; for "classify" a folder with a
+            folder of pictures per class.
+        methods: how; "knn" for parts and "classify" only, "decoder" not for "classify".
+        samples: most windows of people, or pictures.
+        steps: of training a head.
+    """
+
+    task: Probeable
+    data: str
+    methods: tuple[Method, ...] = ("linear",)
+    samples: int = 256
+    steps: int = 300
+
+    def __post_init__(self) -> None:
+        if not self.methods or self.samples < 8 or self.steps < 1:
+            raise InputError(
+                f"a probe by {len(self.methods)} methods, {self.samples} samples, {self.steps} "
+                "steps · wanted 1 method, 8 samples and 1 step, or more"
+            )
+        barred = {"classify": "decoder", "pose": "knn", "depth": "knn", "normals": "knn"}
+        if barred.get(self.task) in self.methods:
+            raise InputError(f"{self.task} by {barred[self.task]} · wanted another method")
+
+    @classmethod
+    def of(cls, task: Probeable, data: str) -> Self:
+        """Ask by neighbours where the task can be, and by a linear map."""
+        neighbours = task in ("parts", "classify")
+        return cls(task=task, data=data, methods=("knn", "linear") if neighbours else ("linear",))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """Everything needed to repeat a training.
@@ -97,6 +137,7 @@ class Run:
         init: weights to begin from, a path or a name; ``None`` for none.
         data: sets to learn from.
         val: sets to evaluate on.
+        probes: what the features are asked for every ``loop.probe_every`` steps of a pretraining.
         backgrounds: folder of pictures without people to lay behind them, or ``None``.
         window: how windows are drawn; its ``size`` is the size of the input.
         batch: samples per optimiser step, over all processes.
@@ -115,6 +156,7 @@ class Run:
     init: str | None = None
     data: tuple[Part, ...] = ()
     val: tuple[Part, ...] = ()
+    probes: tuple[Probed, ...] = ()
     backgrounds: str | None = None
     window: Window
     batch: int
@@ -160,6 +202,15 @@ class Run:
             raise InputError("lora freezes the backbone itself · leave frozen='nothing'")
         if self.masked is not None and (self.frozen != "nothing" or self.lora is not None):
             raise InputError("pretraining trains the backbone · leave out frozen and lora")
+        if self.probes and self.masked is None:
+            raise InputError("probes look at pretraining · a finetuning is evaluated on val")
+        if len({probed.task for probed in self.probes}) != len(self.probes):
+            raise InputError("two probes of a task · wanted one each")
+        if self.loop.probe_every is not None and not self.probes:
+            raise InputError(
+                f"loop.probe_every {self.loop.probe_every} and nothing to probe · name a task and "
+                "data with --probe TASK=DATA"
+            )
 
     @property
     def size(self) -> Size:

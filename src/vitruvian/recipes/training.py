@@ -16,6 +16,7 @@ from vitruvian.model.network import Network
 from vitruvian.recipes.evaluation import Evaluation, MaskedEvaluation, Pictures
 from vitruvian.recipes.objectives import MaskedObjective, TaskObjective
 from vitruvian.recipes.preflight import Preflight, preflight
+from vitruvian.recipes.probe import Probing
 from vitruvian.recipes.run import Run
 from vitruvian.recipes.samples import Prepare, fitting, framed, in_words, open_parts, preparer
 from vitruvian.recipes.weights import Start, card_of, starting_network
@@ -45,6 +46,7 @@ class Prepared:
         network: with its first weights.
         start: where those come from.
         objective: what is minimised.
+        probing: what the features are asked for, or ``None``.
     """
 
     run: Run
@@ -56,6 +58,7 @@ class Prepared:
     network: Network | MAE
     start: Start
     objective: Objective
+    probing: Probing | None
 
 
 def prepared(run: Run) -> Prepared:
@@ -84,6 +87,7 @@ def prepared(run: Run) -> Prepared:
         network=network,
         start=start,
         objective=objective,
+        probing=Probing.of(run.probes, run.size, seed=run.seed) if run.probes else None,
     )
 
 
@@ -144,6 +148,7 @@ def fit(
     hooks = Hooks(
         evaluate=_evaluation(made, parallel),
         pictures=Pictures(run=run, source=made.looked_at, tasks=made.tasks, parallel=parallel),
+        probe=made.probing,
         progress=progress,
     )
     outcome = train(

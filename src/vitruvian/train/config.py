@@ -50,7 +50,8 @@ class LoopConfig:
         compile: compile every transformer block with ``torch.compile``.
         ema: decay of a moving average of the weights, used for evaluation; ``None`` for none.
         seed: of masks and dropout.
-        log_every, evaluate_every, pictures_every, save_every: in steps; ``None`` only at the end.
+        log_every, evaluate_every, pictures_every, probe_every, save_every: in steps; ``None`` only
+            at the end.
         keep: how many of the last checkpoints stay.
         best: number of the evaluation whose best checkpoint stays too; "-name" if lower is better.
         sample_flops: floating-point operations of a training step per sample, for ``mfu``.
@@ -69,6 +70,7 @@ class LoopConfig:
     log_every: int | None = 10
     evaluate_every: int | None = None
     pictures_every: int | None = None
+    probe_every: int | None = None
     save_every: int | None = 1000
     keep: int = 3
     best: str | None = None
@@ -76,7 +78,10 @@ class LoopConfig:
     peak_flops: float | None = None
 
     def __post_init__(self) -> None:
-        every = (self.log_every, self.evaluate_every, self.pictures_every, self.save_every)
+        every = (
+            *(self.log_every, self.evaluate_every, self.pictures_every),
+            *(self.probe_every, self.save_every),
+        )
         if any(count is not None and count < 1 for count in every) or self.accumulate < 1:
             raise InputError(
                 f"every {every} steps, {self.accumulate} batches a step · wanted counts from 1"
@@ -113,11 +118,12 @@ class Progress:
 class Hooks:
     """What the loop calls now and then; all may be left out.
 
-    ``evaluate`` and ``pictures`` get the network in evaluation mode (with the average weights, if
-    there are) and the step, on every rank; numbers and pictures of rank 0 are logged. ``progress``
-    is called on rank 0 after every step.
+    ``evaluate``, ``pictures`` and ``probe`` get the network in evaluation mode (with the average
+    weights, if there are) and the step, on every rank; numbers and pictures of rank 0 are logged.
+    ``progress`` is called on rank 0 after every step.
     """
 
     evaluate: Callable[[nn.Module, int], Mapping[str, float]] | None = None
     pictures: Callable[[nn.Module, int], Mapping[str, Picture]] | None = None
+    probe: Callable[[nn.Module, int], Mapping[str, float]] | None = None
     progress: Callable[[Progress], None] | None = None

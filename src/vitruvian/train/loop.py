@@ -277,13 +277,14 @@ class _Loop:
         return samples_per_second * c.sample_flops / (c.peak_flops * self.parallel.world)
 
     def _look(self) -> None:
-        """Evaluate and draw when it is time, with the average weights if there are."""
+        """Evaluate, draw and probe when it is time, with the average weights if there are."""
         c, h = self.config, self.hooks
         last = self.step == c.steps
         evaluate = h.evaluate if last or _due(self.step, c.evaluate_every) else None
         pictures = h.pictures if last or _due(self.step, c.pictures_every) else None
+        probe = h.probe if last or _due(self.step, c.probe_every) else None
         self.score = None
-        if not evaluate and not pictures:
+        if not evaluate and not pictures and not probe:
             return
         scored = False
         with ExitStack() as stack:
@@ -302,6 +303,10 @@ class _Loop:
                 drawn = pictures(self.network, self.step)
                 for log in self.logs:
                     log.pictures(self.step, drawn)
+            if probe:
+                found = probe(self.network, self.step)
+                for log in self.logs:
+                    log.numbers(self.step, found)
             self.network.train()
         self.parallel.settle(self.network)
         if scored:
