@@ -42,6 +42,29 @@ def test_a_widened_layer_rounds_only_its_result(monkeypatch: pytest.MonkeyPatch)
     assert layer.weight.grad.dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("layer", "shape"), PAIRS)
+def test_autocast_is_widened_too(layer: nn.Module, shape: tuple, dtype: torch.dtype, monkeypatch):
+    monkeypatch.setattr(layers, "cpu_computes", lambda dtype: False)
+    layer, x = layer.float(), torch.randn(shape)
+    with torch.autocast("cpu", dtype):
+        given = layer(x)
+    assert torch.equal(given, layer(x).to(dtype))
+    given.float().sum().backward()
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in layer.parameters())
+
+
+def test_training_attention_is_widened(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(layers, "cpu_computes", lambda dtype: False)
+    q, k, v = torch.randn(3, 2, 3, 20, 16).unbind()
+    wanted = F.scaled_dot_product_attention(q, k, v).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(attention(q, k, v), wanted)
+    q, k, v = (t.bfloat16() for t in (q, k, v))
+    wide = F.scaled_dot_product_attention(q.float(), k.float(), v.float())
+    assert torch.equal(attention(q, k, v), wide.bfloat16())
+
+
 def test_mixed_precision_stays_an_error(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(layers, "cpu_computes", lambda dtype: False)
     with pytest.raises(RuntimeError):

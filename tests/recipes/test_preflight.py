@@ -41,8 +41,10 @@ def checked(run: Run, samples: list[Sample], place: Path, **options):
     return check(made, place / "out", parallel=Parallel(), **options)
 
 
-def test_good_data_passes_and_is_shown(tmp_path: Path) -> None:
-    found = checked(parts(vocabulary=PARTS, **SMALL), PEOPLE, tmp_path)
+def test_good_data_passes_and_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vitruvian.recipes.preflight.cpu_computes", lambda dtype: False)
+    run = parts(vocabulary=PARTS, **SMALL).having({"loop.precision": "bf16"})
+    found = checked(run, PEOPLE, tmp_path)
     assert not found.bad
     assert found.memorised is not None
     assert found.memorised.fall >= 0.9
@@ -53,6 +55,9 @@ def test_good_data_passes_and_is_shown(tmp_path: Path) -> None:
     texts = [finding["text"] for finding in report["findings"]]
     assert any("everything starts fresh" in text for text in texts)
     assert any("learned by heart" in text for text in texts)
+    (slow,) = (finding for finding in found.findings if "bf16" in finding.text)
+    assert slow.state == "odd"
+    assert "--precision fp32" in slow.remedy
 
 
 def test_pretraining_has_a_preflight_too(tmp_path: Path) -> None:

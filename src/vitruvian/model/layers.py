@@ -4,8 +4,8 @@
 On accelerators, in float32 and while a network is traced these are torch's own. Otherwise:
 
 * Where the CPU has no arithmetic for bfloat16 or float16, torch falls back to products at a tenth
-  of the speed of float32 or below. There a layer computes in float32 and rounds its result: the
-  weights take half the memory, at the speed of float32.
+  of the speed of float32 or below. There a layer computes in float32 and rounds its result, under
+  autocast too: weights kept in low precision take half the memory, at the speed of float32.
 * Where it has, torch's fused attention leaves much of that arithmetic unused on some CPUs, and
   plain matrix products over blocks of queries are faster. Which is faster is measured once.
 """
@@ -36,15 +36,18 @@ def cpu_computes(dtype: torch.dtype) -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
 
 
-def _widens(x: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Whether a product of these has to be computed in float32."""
-    return (
-        x.dtype in LOW
-        and x.device.type == "cpu"
-        and weight.dtype == x.dtype
-        and not torch.compiler.is_compiling()
-        and not cpu_computes(x.dtype)
-    )
+def _widens(x: torch.Tensor, weight: torch.Tensor) -> torch.dtype | None:
+    """Return what a product of these is rounded to after float32; ``None`` leaves it to torch."""
+    # Tensors of other types have no values: their memory is estimated, for other devices.
+    if x.device.type != "cpu" or type(x) is not torch.Tensor or torch.compiler.is_compiling():
+        return None
+    if torch.is_autocast_enabled("cpu") and x.dtype != torch.float64:
+        low = torch.get_autocast_dtype("cpu")
+    elif weight.dtype == x.dtype:
+        low = x.dtype
+    else:
+        return None
+    return low if low in LOW and not cpu_computes(low) else None
 
 
 def _wide(bias: torch.Tensor | None) -> torch.Tensor | None:
@@ -56,9 +59,11 @@ class Linear(nn.Linear):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Map (..., in) to (..., out)."""
-        if not _widens(input, self.weight):
+        low = _widens(input, self.weight)
+        if low is None:
             return super().forward(input)
-        return F.linear(input.float(), self.weight.float(), _wide(self.bias)).to(input.dtype)
+        with torch.autocast("cpu", enabled=False):
+            return F.linear(input.float(), self.weight.float(), _wide(self.bias)).to(low)
 
 
 class Conv2d(nn.Conv2d):
@@ -66,10 +71,12 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Map (B, in, H, W) to (B, out, h, w)."""
-        if not _widens(input, self.weight):
+        low = _widens(input, self.weight)
+        if low is None:
             return super().forward(input)
         x, w, b = input.float(), self.weight.float(), _wide(self.bias)
-        return F.conv2d(x, w, b, self.stride, self.padding).to(input.dtype)
+        with torch.autocast("cpu", enabled=False):
+            return F.conv2d(x, w, b, self.stride, self.padding).to(low)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
@@ -77,10 +84,12 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
     def forward(self, input: torch.Tensor, output_size: list[int] | None = None) -> torch.Tensor:
         """Map (B, in, h, w) to (B, out, H, W)."""
-        if output_size is not None or not _widens(input, self.weight):
+        low = _widens(input, self.weight)
+        if output_size is not None or low is None:
             return super().forward(input, output_size)
         x, w, b = input.float(), self.weight.float(), _wide(self.bias)
-        return F.conv_transpose2d(x, w, b, self.stride, self.padding).to(input.dtype)  # pyright: ignore[reportArgumentType]
+        with torch.autocast("cpu", enabled=False):
+            return F.conv_transpose2d(x, w, b, self.stride, self.padding).to(low)  # pyright: ignore[reportArgumentType]
 
 
 def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -95,6 +104,11 @@ def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor
         and _blocks_win(q, k, v)
     ):
         return blocked_attention(q, k, v)
+    low = _widens(q, k) if torch.is_grad_enabled() else None
+    if low is not None:
+        # Forward, the fused kernel is as fast in low precision; backward it is far slower.
+        with torch.autocast("cpu", enabled=False):
+            return F.scaled_dot_product_attention(q.float(), k.float(), v.float()).to(low)
     return F.scaled_dot_product_attention(q, k, v)
 
 

@@ -24,6 +24,7 @@ from vitruvian.data.source import Source
 from vitruvian.data.survey import Finding, Survey
 from vitruvian.errors import InputError, VitruvianError
 from vitruvian.files import write_json
+from vitruvian.model.layers import cpu_computes
 from vitruvian.person import Sample
 from vitruvian.recipes.dense import LIFTED
 from vitruvian.recipes.objectives import TaskObjective
@@ -123,6 +124,7 @@ def preflight(
     """
     progress("looking at the data")
     findings = [Finding(state="note", text=text) for text in start.sentences()]
+    findings += _about_precision(run, device or next(network.parameters()).device)
     findings += _surveyed(source)
     if trust_sides:
         findings = [
@@ -152,6 +154,16 @@ def preflight(
     }
     write_json(folder / "report.json", report, indent=1)
     return found
+
+
+def _about_precision(run: Run, device: torch.device) -> list[Finding]:
+    precision = run.loop.precision
+    low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    if low is None or device.type != "cpu" or cpu_computes(low):
+        return []
+    text = f"this CPU has no arithmetic for {precision}, so it computes in fp32 and rounds"
+    remedy = "train with --precision fp32, which is as fast and more exact"
+    return [Finding(state="odd", text=text, remedy=remedy)]
 
 
 def _surveyed(source: Source) -> list[Finding]:
