@@ -7,6 +7,7 @@ photographs are spread over the processes; every process gets the numbers of all
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,7 @@ class Evaluation:
         most = max(int(counts[rank::world].sum()) for rank in range(world))
         jobs = self._jobs(self.parallel.rank)
         for _ in range(-(-most // self.batch)):
-            yield [job for job, _ in zip(jobs, range(self.batch), strict=False)]
+            yield list(islice(jobs, self.batch))
 
     def _forward(
         self, network: nn.Module, windows: Sequence[NDArray[np.uint8]]
@@ -120,7 +121,7 @@ class Evaluation:
             if any(has_labels(person, task) for person in sample.people):
                 rows = [i for i, p in enumerate(sample.people) if name in p.annotations]
                 truth = [sample.people[i] for i in rows]
-                mine = [people[i] for i in rows if i < len(people)]
+                mine = [people[i] for i in rows]
                 task.measure(metrics[name], mine, truth, sample.size, image=number)
 
 
