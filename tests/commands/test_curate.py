@@ -152,7 +152,7 @@ def test_a_calibration_finds_the_score(tmp_path, monkeypatch):
     assert calibrate.lowest_score(hits, scores, 0.8) == 0.5
     assert calibrate.lowest_score(hits, scores, 0.5) == 0.2
     equal = np.full(8, 0.5)
-    with pytest.raises(Exception, match="0.625"):
+    with pytest.raises(Exception, match=r"0.625"):
         calibrate.lowest_score(hits, equal, 0.7)
     boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 11], [50, 50, 60, 60]], float)
     assert calibrate.matched(boxes, boxes[:1]) == [True, False, False]

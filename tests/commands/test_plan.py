@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from vitruvian.cli import main
+from vitruvian.files import write_json
+from vitruvian.recipes import depth
 
 
 def test_a_plan_is_told_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "plan.json"
-    command = ["plan", "--model", "nano", "--task", "depth", "--input-size", "64", "48"]
+    run, out = depth("nano", steps=5, input_size=(64, 48)), tmp_path / "plan.json"
+    small = replace(run.network, backbone=replace(run.network.backbone, depth=1))
+    write_json(tmp_path / "run.json", replace(run, network=small).to_dict())
+    command = ["plan", "--run", str(tmp_path / "run.json")]
     assert main([*command, "--gpu-memory", "2", "--json", str(out)]) == 0
     text = capsys.readouterr().out
     assert "train with  --precision bf16" in text

@@ -203,7 +203,10 @@ def test_memory_is_a_few_bytes_per_detection() -> None:
     evaluated(random_people(rng, 10, 308), metric)
     state = metric.state_dict()
     counted = len(state["rows.score"])
-    assert sum(v.nbytes for k, v in state.items() if k.startswith("rows")) == 24 * counted + (8 + 6) * 10
+    assert (
+        sum(v.nbytes for k, v in state.items() if k.startswith("rows"))
+        == 24 * counted + (8 + 6) * 10
+    )
 
 
 @pytest.mark.parametrize(

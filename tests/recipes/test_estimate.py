@@ -29,10 +29,10 @@ SIZE = (64, 64)
 
 
 def run(kind: str) -> Run:
-    """A run of a network of two blocks."""
+    """A run of a network of one block."""
     recipe = pretrain if kind == "pretrain" else pose
     made = recipe("nano", steps=10, input_size=SIZE)
-    backbone = replace(made.network.backbone, depth=2)
+    backbone = replace(made.network.backbone, depth=1)
     return replace(made, network=replace(made.network, backbone=backbone))
 
 
@@ -67,8 +67,15 @@ def real_step(given: Run, batch: int, **settings: Any) -> tuple[Any, float]:
     return trace, sum(size for _, size in kept.values())
 
 
-@pytest.mark.parametrize("kind", ["pose", "pretrain"])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("kind", "precision"),
+    [
+        ("pose", "bf16"),
+        ("pretrain", "fp32"),
+        pytest.param("pose", "fp32", marks=pytest.mark.slow),
+        pytest.param("pretrain", "bf16", marks=pytest.mark.slow),
+    ],
+)
 def test_without_values_it_is_as_with_them(
     kind: str, precision: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,7 +121,7 @@ def test_recomputing_freezing_and_sharing_save_what_they_should() -> None:
     given = replace(run("pose"), batch=64)
     plain, saving = estimated("pose", "bf16"), estimated("pose", "bf16", True)
     frozen = estimate(replace(given, frozen="backbone"), precision="bf16", checkpointing=False)
-    assert saving.encoder < 0.5 * plain.encoder
+    assert saving.encoder < 0.7 * plain.encoder  # of one block; its input and output stay
     assert frozen.encoder < 0.2 * plain.encoder
     assert frozen.gradients + frozen.optimiser < 0.7 * (plain.gradients + plain.optimiser)
     assert frozen.flops.step < plain.flops.step
@@ -129,8 +136,13 @@ def test_recomputing_freezing_and_sharing_save_what_they_should() -> None:
     assert plain.largest_batch(0.1 * GIB) == 0
 
 
-def test_options_are_ordered() -> None:
+def test_options_are_ordered(monkeypatch: pytest.MonkeyPatch) -> None:
     given = replace(run("pose"), batch=64)
+
+    def known(_: Run, *, precision: Precision, checkpointing: bool) -> Estimate:
+        return estimated("pose", precision, checkpointing)  # the batch of a run changes nothing
+
+    monkeypatch.setattr("vitruvian.recipes.estimate.estimate", known)
     roomy = options(given, 24 * GIB, precision="bf16", devices=2)
     assert len(roomy) == 4
     assert roomy[0].batch == 32

@@ -37,7 +37,8 @@ def sides_swapped(sample: Sample) -> Sample:
 
 def checked(run: Run, samples: list[Sample], place: Path, **options):
     pack(Listed(samples), place / "set")
-    made = prepared(replace(run, data=(Part(path=str(place / "set")),)))
+    small = replace(run.network, backbone=replace(run.network.backbone, depth=1))
+    made = prepared(replace(run, network=small, data=(Part(path=str(place / "set")),)))
     return check(made, place / "out", parallel=Parallel(), **options)
 
 

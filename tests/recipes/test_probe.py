@@ -35,7 +35,7 @@ def network() -> Network:
     return Network(NetworkConfig(backbone=NANO))
 
 
-def striped(count: int = 24, *, shuffled: bool = False) -> Listed:
+def striped(count: int = 16, *, shuffled: bool = False) -> Listed:
     """People of two bands, the upper bright and the lower dark, of parts to match; a red dot."""
     rng = np.random.default_rng(0)
     parts, coco = vocabulary.load("parts28"), vocabulary.load("coco17")
@@ -74,7 +74,7 @@ def test_features_are_those_of_the_network_and_of_pretraining() -> None:
 
 @pytest.mark.parametrize("method", ["knn", "linear", "decoder"])
 def test_parts_are_told_apart_only_where_pictures_tell(method: str) -> None:
-    config = ProbeConfig(method=method, steps=40, neighbours=5)  # pyright: ignore
+    config = ProbeConfig(method=method, steps=60, batch=6, neighbours=5)  # pyright: ignore
     task, net = make("parts", weighted=False), network()
     found = probe(net, windows_of(striped(), task, SIZE), task, config)
     noise = probe(net, windows_of(striped(shuffled=True), task, SIZE), task, config)
@@ -84,10 +84,10 @@ def test_parts_are_told_apart_only_where_pictures_tell(method: str) -> None:
 
 def test_points_are_found_by_a_decoder() -> None:
     task = make("pose", vocabulary="coco17")
-    windows = windows_of(striped(48), task, SIZE)
-    config = ProbeConfig(method="decoder", steps=80)
+    windows = windows_of(striped(32), task, SIZE)
+    config = ProbeConfig(method="decoder", steps=80, batch=8)
     found = probe(network(), windows, task, config)
-    noise = windows_of(striped(48, shuffled=True), task, SIZE)
+    noise = windows_of(striped(32, shuffled=True), task, SIZE)
     assert found["whole/AR50"] > 0.1 + probe(network(), noise, task, config)["whole/AR50"]
     with pytest.raises(InputError, match="by neighbours"):
         probe(network(), windows, task, ProbeConfig(method="knn"))

@@ -51,7 +51,7 @@ def test_the_loss_falls_and_every_sample_is_seen_once_an_epoch(tmp_path: Path) -
 def test_crashes_leave_no_trace(tmp_path: Path) -> None:
     """Stopped at many steps, then finished: the same weights as undisturbed, to the bit."""
     straight, _ = run(tmp_path / "straight", ema=0.9)
-    for step in (1, 5, 6, 7, 11):
+    for step in (1, 6, 7):
         with pytest.raises(Crash):
             run(tmp_path / "crashed", ema=0.9, hooks=crash_at(step))
     broken, outcome = run(tmp_path / "crashed", ema=0.9)

@@ -40,7 +40,7 @@ def convert_coco(
     touched: set[Any] = set()
     converted: list[dict[str, Any]] = []
     for entry in entries:
-        rows = coco._rows(entry)
+        rows = coco.rows_of(entry)
         if rows is None:
             converted.append(entry)
             continue

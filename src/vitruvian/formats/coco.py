@@ -161,8 +161,8 @@ def _person_fields(person: Person, points: Points | None) -> dict[str, Any]:
     fields["visibility_known"] = known
     if _is_wholebody(points.vocabulary):
         for group, valid, box_key in _WHOLE.values():
-            rows_of = list(points.vocabulary.groups[group])
-            xy = points.xy[rows_of][there[rows_of]]
+            members = list(points.vocabulary.groups[group])
+            xy = points.xy[members][there[members]]
             fields[valid] = len(xy) > 0
             if box_key is not None:
                 corners = [*xy.min(axis=0), *xy.max(axis=0)] if len(xy) else [0.0] * 4
