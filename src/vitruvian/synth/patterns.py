@@ -214,7 +214,7 @@ def mean(pattern: Pattern) -> NDArray[np.float32]:
         case Dots():
             share = min(2 * np.pi * pattern.radius**2, 1.0)
         case Blotches():
-            return np.mean(pattern.colours, axis=0, dtype=np.float32)
+            return np.asarray(np.mean(pattern.colours, axis=0), np.float32)
         case Ramp() | Threads():
             share = 0.5
         case Bricks():
