@@ -71,6 +71,7 @@ def test_a_preview_is_small_and_stands_apart(tmp_path, capsys):
     ("arguments", "text"),
     [
         (["--count", 0], "--count 0"),
+        (["--device", "gpu"], "unknown device 'gpu'"),
         (["--size", "big"], "HEIGHTxWIDTH"),
         (["--size", "8x8"], "sides of 16"),
         (["--workers", -1], "--workers -1"),

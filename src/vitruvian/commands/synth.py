@@ -35,6 +35,7 @@ def people(
     backgrounds: Path | None = None,
     lights: Path | None = None,
     optics: bool = True,
+    device: str = "cpu",
     quality: int = 95,
     per_shard: int = 64,
     gallery: int = 60,
@@ -59,6 +60,7 @@ def people(
         backgrounds: folder of photographs without people; invented places otherwise.
         lights: folder of lat-long .hdr or .exr environment maps; invented light otherwise.
         optics: blur, noise, casts and compression as real cameras have them.
+        device: where rays meet people: cpu (Embree), auto, or a GPU such as cuda:1.
         quality: JPEG quality of the pictures, 1 to 100; 0 for PNG.
         per_shard: pictures per shard.
         gallery: pictures in the gallery.
@@ -70,7 +72,7 @@ def people(
         quality=quality, per_shard=per_shard, gallery=gallery,
     )  # fmt: skip
     settings = _settings(
-        size, preview, framing, views, people_max, children, backgrounds, lights, optics
+        size, preview, framing, views, people_max, children, backgrounds, lights, optics, device
     )
     production.check_folders(settings)
     return _make(wanted, settings.to_dict(), production.people, "people")
@@ -93,6 +95,7 @@ def scans(
     backgrounds: Path | None = None,
     lights: Path | None = None,
     optics: bool = True,
+    device: str = "cpu",
     unit: Literal["auto", "m", "cm", "mm"] = "auto",
     scale: float = 0.0,
     up: Literal["auto", "x", "y", "z", "-x", "-y", "-z"] = "auto",
@@ -123,6 +126,7 @@ def scans(
         backgrounds: folder of photographs without people.
         lights: folder of lat-long .hdr or .exr environment maps.
         optics: blur, noise, casts and compression as real cameras have them.
+        device: where rays meet people: cpu (Embree), auto, or a GPU such as cuda:1.
         unit: of the files.
         scale: metres per unit of the files, instead of --unit.
         up: which of the files' axes points up.
@@ -141,7 +145,7 @@ def scans(
         quality=quality, per_shard=per_shard, gallery=gallery,
     )  # fmt: skip
     settings = _settings(
-        size, preview, framing, views, people_max, False, backgrounds, lights, optics
+        size, preview, framing, views, people_max, False, backgrounds, lights, optics, device
     )
     production.check_folders(settings)
     if scale < 0:
@@ -188,6 +192,7 @@ def rig(
     bvh: Path | None = None,
     lights: Path | None = None,
     optics: bool = True,
+    device: str = "cpu",
     quality: int = 95,
     gallery: int = 60,
 ) -> int:
@@ -217,6 +222,7 @@ def rig(
         bvh: file or folder of recorded motion for the people; invented poses otherwise.
         lights: folder of lat-long .hdr or .exr environment maps.
         optics: a little noise as real cameras have it.
+        device: where rays meet people: cpu (Embree), auto, or a GPU such as cuda:1.
         quality: JPEG quality of the pictures, 1 to 100; 0 for PNG.
         gallery: pictures in the gallery.
     """
@@ -225,7 +231,9 @@ def rig(
 
     if clips < 1:
         raise InputError(f"--clips {clips}: ask for at least one")
-    settings = _settings(size, preview, "full", 1, people_max, children, None, lights, optics)
+    settings = _settings(
+        size, preview, "full", 1, people_max, children, None, lights, optics, device
+    )
     production.check_folders(settings)
     if rig is not None:
         placed = rigs.read_rig(rig)
@@ -304,9 +312,14 @@ def _settings(
     backgrounds: Path | None,
     lights: Path | None,
     optics: bool,
+    device: str,
 ) -> Any:
     from vitruvian.synth.recipe import SHARES, Settings
 
+    if device != "cpu":
+        from vitruvian.predict.predictor import pick_device  # loading torch takes seconds
+
+        device = str(pick_device(device))
     height, width = parse_size(size)
     if preview and height > _PREVIEW_HEIGHT:  # the same pictures, smaller
         width, height = max(round(width * _PREVIEW_HEIGHT / height), 16), _PREVIEW_HEIGHT
@@ -319,6 +332,7 @@ def _settings(
         backgrounds=None if backgrounds is None else str(backgrounds),
         lights=None if lights is None else str(lights),
         optics=optics,
+        device=device,
     )
 
 

@@ -51,13 +51,16 @@ class Group:
     stage: Stage
 
 
-def assemble(actors: Sequence[Actor], standing: Sequence[Standing]) -> Group:
-    """Put actors where they stand and prepare them for cameras."""
+def assemble(
+    actors: Sequence[Actor], standing: Sequence[Standing], *, device: str = "cpu"
+) -> Group:
+    """Put actors where they stand and prepare them for cameras, for rays cast on a device."""
     placed = tuple(
         stood(actor, where, number)
         for number, (actor, where) in enumerate(zip(actors, standing, strict=True), 1)
     )
-    return Group(actors=placed, standing=tuple(standing), stage=prepare(scene_of(placed)))
+    stage = prepare(scene_of(placed), device=device)
+    return Group(actors=placed, standing=tuple(standing), stage=stage)
 
 
 def scene_of(actors: Sequence[Actor]) -> Scene:
@@ -232,7 +235,8 @@ def pictures(job: Job, cast_of: Cast, *, kind: str = "people") -> Iterator[Pictu
     for number in range(job.first // settings.views, -(-job.last // settings.views)):
         actors = cast_of(job.seed, number, settings)
         footprints = [footprint(actor.cloud(20_000)) for actor in actors]
-        group = assemble(actors, arrange(stream(job.seed, number, "stand"), footprints))
+        standing = arrange(stream(job.seed, number, "stand"), footprints)
+        group = assemble(actors, standing, device=settings.device)
         start = number * settings.views
         indices = range(start, start + settings.views)
         # all cameras of a group are known before its places are: nothing is built into their view

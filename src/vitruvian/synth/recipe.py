@@ -48,6 +48,7 @@ class Settings:
         lights: folder of lat-long .hdr files, or ``None`` for invented light.
         optics: whether pictures get blur, noise and the like.
         detail: how finely people are modelled, 0 … 2; ``None`` decides by the size.
+        device: where rays meet people: "cpu", or a GPU of torch such as "cuda".
     """
 
     size: tuple[int, int] = (1024, 768)
@@ -59,6 +60,7 @@ class Settings:
     lights: str | None = None
     optics: bool = True
     detail: int | None = None
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))

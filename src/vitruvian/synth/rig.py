@@ -178,7 +178,7 @@ class RigMaker:
                     clip = here[0]
                     standing, look = self._begin(job.seed, clip, settings, cameras)
                 actors = self.cast(job.seed, *here, self.frames, settings)
-                group = assemble(actors, standing)
+                group = assemble(actors, standing, device=settings.device)
             assert group is not None
             assert look is not None
             frame = here[1]
