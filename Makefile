@@ -48,7 +48,7 @@ demo: $(VENV)/.installed  ## see people in a photograph; pictures land in demo/
 	$(PY) examples/demo.py --out demo $(ARGS)
 
 test: $(VENV)/.installed  ## the default tests (minutes)
-	$(PY) -m pytest -m "not slow" $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto -m "not slow" $(ARGS)
 
 test-slow: $(VENV)/.installed  ## the tests marked slow
 	$(PY) -m pytest -m slow $(ARGS)
