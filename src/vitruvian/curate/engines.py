@@ -5,6 +5,7 @@ All engines give shards to the same supervised processes and carry nothing but n
 their records are the same.
 """
 
+import importlib
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -122,7 +123,7 @@ class Ray:
             InputError: for less than one worker.
         """
         try:
-            import ray
+            ray = importlib.import_module("ray")
         except ImportError as error:
             raise missing_extra("ray", "cluster", "--engine ray") from error
         if workers < 1:
