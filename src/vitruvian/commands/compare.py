@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from vitruvian.commands.progress import progress_bar
 from vitruvian.errors import InputError
 from vitruvian.files import write_json
 
@@ -44,12 +45,10 @@ def compare(
     from vitruvian.evaluate.resample import read_evidence
 
     first, second = read_evidence(a), read_evidence(b)
-    found, shared = _with_progress(
-        lambda advance: compared(
+    with progress_bar(samples, "samples") as advance:
+        found, shared = compared(
             first, second, samples=samples, confidence=confidence, seed=seed, progress=advance
-        ),
-        samples,
-    )
+        )
     titles = [_title(one.report, path) for one, path in ((first, a), (second, b))]
     _show(found, titles, shared, confidence, every=all)
     if json is not None:
@@ -67,15 +66,6 @@ def compare(
             indent=1,
         )
     return 0
-
-
-def _with_progress(run: Any, total: int) -> Any:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True)) as progress:
-        bar = progress.add_task("samples", total=total)
-        return run(lambda done: progress.update(bar, completed=done))
 
 
 def _title(report: Any, path: Path) -> str:

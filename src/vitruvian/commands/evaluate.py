@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """``vitruvian evaluate``: a model, or predictions made elsewhere, against the truth; resumable."""
 
-import contextlib
 import re
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vitruvian.commands.data import LayoutName
+from vitruvian.commands.progress import progress_bar
 from vitruvian.data.options import SourceOptions
 from vitruvian.errors import InputError
 
@@ -186,7 +186,7 @@ def _work(
 
     total = len(evaluation.cases)
     left = run.unfinished(evaluation, folder)
-    with _progress(total) as advance:
+    with progress_bar(total, "photographs") as advance:
         if processes > 1 and left:
             run.work_together(evaluation.plan, folder, processes, total=total, progress=advance)
         elif left:
@@ -246,27 +246,3 @@ def show(found: Mapping[str, Any]) -> None:
         console.print(table)
         if lines.note:
             console.print(lines.note, highlight=False, soft_wrap=True)
-
-
-@contextlib.contextmanager
-def _progress(total: int) -> Generator[Callable[[int], None], None, None]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("photographs", total=total)
-        yield lambda done: progress.update(bar, completed=done)

@@ -3,13 +3,14 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from vitruvian import __version__
+from vitruvian.commands.progress import progress_bar
 from vitruvian.commands.results import Photo, ResultFolder, list_photos
 from vitruvian.errors import InputError, VitruvianError
 
@@ -128,13 +129,15 @@ def predict(
         outcomes = predictor.stream(
             (photo.path for photo in todo), names=(photo.name for photo in todo)
         )
-        for outcome in _with_progress(outcomes, len(todo)):
-            photo = by_name[outcome.name]
-            if outcome.sample is None:
-                assert outcome.error is not None
-                failed.append((photo.name, outcome.error))
-            else:
-                run.write(photo, outcome.sample, wanted, convention)
+        with progress_bar(len(todo), "photographs") as advance:
+            for done, outcome in enumerate(outcomes, 1):
+                photo = by_name[outcome.name]
+                if outcome.sample is None:
+                    assert outcome.error is not None
+                    failed.append((photo.name, outcome.error))
+                else:
+                    run.write(photo, outcome.sample, wanted, convention)
+                advance(done)
     records = run.records()
     for entry in _fitting(write, run.answers):
         if entry.scope == "run":
@@ -189,31 +192,6 @@ def _check_options(predictor: "Predictor", photos: Sequence[Photo], signs: Any) 
             f"the boxes name none of these photographs: they name {detector.example!r}, the "
             f"photographs are called like {photos[0].name!r}"
         )
-
-
-def _with_progress(outcomes: Iterator[Any], total: int) -> Iterator[Any]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("photographs", total=total)
-        for outcome in outcomes:
-            yield outcome
-            progress.advance(bar)
 
 
 def _report(

@@ -19,6 +19,7 @@ def progress_bar(total: int | None, what: str) -> Generator[Callable[[int], None
         MofNCompleteColumn,
         Progress,
         TextColumn,
+        TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
@@ -26,6 +27,7 @@ def progress_bar(total: int | None, what: str) -> Generator[Callable[[int], None
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:

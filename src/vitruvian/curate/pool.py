@@ -20,7 +20,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.process import parent_process
 from pathlib import Path
@@ -29,10 +29,9 @@ from typing import Any
 from vitruvian.curate.shardwork import DECODE, OPENING, Beat, Task, score_shard
 from vitruvian.curate.stage import Scorer, Stage
 from vitruvian.curate.tree import Tree
-from vitruvian.data.workers import worker_context
+from vitruvian.data.workers import single_threaded, worker_context
 from vitruvian.errors import VitruvianError
 
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _OPENING_PATIENCE = 900.0  # seconds a stage may take to load its weights
 _MOST_DEATHS = 40  # over one shard; then it is given up
 _POLL = 0.1
@@ -134,7 +133,7 @@ class Hand:
         self._crumb[:] = [0, 0, 0, 0]
         self._pipe, far = self._context.Pipe()
         arguments = (far, self._crumb, self._stages, self._names)
-        with _single_threaded():
+        with single_threaded():
             self._process = self._context.Process(target=_serve, args=arguments, daemon=True)
             self._process.start()
         far.close()
@@ -210,21 +209,6 @@ def memory_kills() -> int:
         return 0
     lines = (line.split() for line in text.splitlines())
     return next((int(words[1]) for words in lines if words[0] == "oom_kill"), 0)
-
-
-@contextlib.contextmanager
-def _single_threaded() -> Iterator[None]:
-    """Start processes in an environment that asks numerical libraries for one thread."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 # ----------------------------------------------------------------------------- in the process

@@ -231,7 +231,9 @@ class _Kept:
         policy, view = self.policy, self.view
         uids = halves(table["uid"])
         keep = np.ones(len(table), bool)
-        for rule, tally, answer in zip(policy.rules, view.funnel, answers, strict=False):
+        for rule, tally, answer in zip(
+            policy.rules, view.funnel[: len(policy.rules)], answers[: len(policy.rules)], strict=True
+        ):
             unknown = np.asarray(answer.is_null())
             good = np.asarray(answer.fill_null(False)).astype(bool)
             good |= unknown & ((rule.unknown or policy.unknown) == "keep")

@@ -212,7 +212,7 @@ def _dashed(canvas: Canvas, box: NDArray[np.float64], scale: int) -> None:
     for start, end in pairwise(corners):
         steps = max(int(np.linalg.norm(end - start) / (6 * scale)), 1)
         stops = [start + (end - start) * i / steps for i in range(steps + 1)]
-        for a, b in zip(stops[:-1:2], stops[1::2], strict=False):
+        for a, b in zip(stops[:-1:2], stops[1::2], strict=True):
             first, last = (tuple(np.rint(p).astype(int)) for p in (a, b))
             cv2.line(canvas, first, last, (255, 90, 90), 2 * scale, cv2.LINE_AA)
 

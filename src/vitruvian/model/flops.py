@@ -157,13 +157,13 @@ def _dense_head(c: DenseHeadConfig, grid: Size) -> list[int]:
     cells = grid[0] * grid[1]
     if c.stem:
         layers.append(_linear(cells, 9 * c.in_dim, c.in_dim))
-    for a, b in zip((c.in_dim, *c.widths), c.widths, strict=False):
+    for a, b in pairwise((c.in_dim, *c.widths)):
         # a transposed convolution multiplies every input by its whole kernel
         layers.append(_linear(cells, 16 * a, b) if c.upsample == "deconv" else
                       _linear(cells, 9 * a, 4 * b))  # fmt: skip
         cells *= 4
     last = (c.in_dim, *c.widths)[-1]
-    for a, b in zip((last, *c.refine), c.refine, strict=False):
+    for a, b in pairwise((last, *c.refine)):
         layers.append(_linear(cells, c.refine_kernel**2 * a, b))
     layers.append(_linear(cells, (last, *c.refine)[-1], c.out))
     return layers
@@ -172,7 +172,7 @@ def _dense_head(c: DenseHeadConfig, grid: Size) -> list[int]:
 def _scale_head(c: ScaleHeadConfig) -> list[int]:
     layers: list[int] = []
     rows, columns = c.grid
-    for a, b in zip((c.in_dim, *c.widths), c.widths, strict=False):
+    for a, b in pairwise((c.in_dim, *c.widths)):
         rows, columns = (rows + 1) // 2, (columns + 1) // 2
         layers.append(_linear(rows * columns, a, b))
     return layers + [_linear(1, a, b) for a, b in pairwise((c.cells, *c.hidden, 1))]

@@ -153,7 +153,7 @@ class DenseHead(nn.Module):
         self.stem_norm = _norm(c.norm, c.in_dim) if c.stem else None
         self.up = nn.ModuleList()
         self.up_norm = nn.ModuleList(_norm(c.norm, width) for width in c.widths)
-        for a, b in zip((c.in_dim, *c.widths), c.widths, strict=False):
+        for a, b in pairwise((c.in_dim, *c.widths)):
             if c.upsample == "deconv":
                 self.up.append(ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=False))
             else:
@@ -161,7 +161,7 @@ class DenseHead(nn.Module):
         last = c.widths[-1] if c.widths else c.in_dim
         self.refine = nn.ModuleList(
             Conv2d(a, b, c.refine_kernel, padding=c.refine_kernel // 2)
-            for a, b in zip((last, *c.refine), c.refine, strict=False)
+            for a, b in pairwise((last, *c.refine))
         )
         self.refine_norm = nn.ModuleList(_norm(c.norm, width) for width in c.refine)
         self.predict = Conv2d(c.refine[-1] if c.refine else last, c.out, 1)
@@ -216,7 +216,7 @@ class ScaleHead(nn.Module):
         self.config = config
         c = config
         self.conv = nn.ModuleList(
-            Conv2d(a, b, 1, stride=2) for a, b in zip((c.in_dim, *c.widths), c.widths, strict=False)
+            Conv2d(a, b, 1, stride=2) for a, b in pairwise((c.in_dim, *c.widths))
         )
         self.conv_norm = nn.ModuleList(_norm("instance", width) for width in c.widths)
         sizes = (c.cells, *c.hidden, 1)

@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from vitruvian.errors import InputError
 from vitruvian.synth.body import Bodies, BodyModel, bone_transforms, skin
-from vitruvian.synth.pose import Pose, bone_rotations
+from vitruvian.synth.pose import Pose, bone_rotations, swing_between
 
 # Our bone → names it goes by (lower case, without prefixes, spaces and punctuation).
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -248,7 +248,7 @@ def bvh_poses(
                 heads[0, model.bone_index[end]] - heads[0, model.bone_index[bone]]
             )
             theirs = axes @ (zero[joints[end]] - zero[joints[bone]])
-            aligned[bone] = _aim(ours, theirs) @ aligned[bone]
+            aligned[bone] = swing_between(ours, theirs) @ aligned[bone]
     leg = ("upperleg01.L", "lowerleg01.L", "foot.L")
     size = _length(heads[0, [model.bone_index[bone] for bone in leg]])
     size /= _length(zero[[joints[bone] for bone in leg if bone in joints]])
@@ -328,10 +328,3 @@ def _play(motion: Motion, frame: int) -> tuple[NDArray[np.float64], NDArray[np.f
         out[i] = own if parent < 0 else out[parent] @ own
     return out, place
 
-
-def _aim(a: NDArray, b: NDArray) -> NDArray[np.float64]:
-    axis = np.cross(a, b)
-    size = np.linalg.norm(axis)
-    if size < 1e-12:
-        return np.eye(3)
-    return Rotation.from_rotvec(axis / size * np.arctan2(size, a @ b)).as_matrix()

@@ -112,8 +112,8 @@ def rounded(size: tuple[float, float, float], *, power: float = 4.0, rings: int 
 
 def merged(pieces: list[Solid]) -> Solid:
     """Put several solids into one."""
-    starts = np.cumsum([0, *(len(vertices) for vertices, _ in pieces)])
+    starts = np.cumsum([0, *(len(vertices) for vertices, _ in pieces[:-1])])
     return (
         np.concatenate([vertices for vertices, _ in pieces]),
-        np.concatenate([f + s for (_, f), s in zip(pieces, starts, strict=False)]).astype(np.int32),
+        np.concatenate([f + s for (_, f), s in zip(pieces, starts, strict=True)]).astype(np.int32),
     )

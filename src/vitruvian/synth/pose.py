@@ -172,7 +172,7 @@ def _angle(a: NDArray, b: NDArray) -> float:
     return float(np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b)), a @ b)))
 
 
-def _between(a: NDArray, b: NDArray) -> NDArray[np.float64]:
+def swing_between(a: NDArray, b: NDArray) -> NDArray[np.float64]:
     """Return the smallest rotation that takes direction a to direction b."""
     a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
     axis = np.cross(a, b)
@@ -247,7 +247,7 @@ def _arm(out: NDArray, bones: Mapping, own: Mapping[str, float], sign: float) ->
         [sign * np.sin(rise) * np.cos(plane), -np.cos(rise), np.sin(rise) * np.sin(plane)]
     )
     twist = _turn(np.array([0, 1, 0]), -sign * own["shoulder_rotation"])
-    whole = _between(_DOWN, goal) @ twist @ hang
+    whole = swing_between(_DOWN, goal) @ twist @ hang
     # the shoulder blade and collar bone take part in lifting the arm
     lift = 0.28 * max(own["shoulder_elevation"] - 25, 0)
     collar = _turn(np.array([0, 0, 1]), sign * lift) @ _turn(
@@ -298,7 +298,7 @@ def _hand(
 
 def _leg(out: NDArray, bones: Mapping, own: Mapping[str, float], sign: float) -> None:
     hip, ankle = bones["upperleg01"][1], bones["foot"][1]
-    upright = _between(ankle - hip, _DOWN)
+    upright = swing_between(ankle - hip, _DOWN)
     x, y, z = np.eye(3)
     swing = _turn(x, -own["hip_bend"]) @ _turn(z, sign * own["hip_spread"])
     half = _turn(ankle - hip, -sign * own["hip_turn"] / 2)

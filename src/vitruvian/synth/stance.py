@@ -23,7 +23,7 @@ from vitruvian.synth.body import (
     posed_points,
     skin,
 )
-from vitruvian.synth.pose import LIMITS, Pose, Seat, Support, bone_rotations
+from vitruvian.synth.pose import LIMITS, Pose, Seat, Support, bone_rotations, swing_between
 
 _LETTERS = {"left": "L", "right": "R"}
 # Share of the weight at the middle between two joints (Dempster's segments, rounded).
@@ -133,7 +133,7 @@ def _level(model: BodyModel, vertices: NDArray, heads: NDArray, rotations: NDArr
     feet = posed[_region(model, "foot toe")]
     a, b = trunk[trunk[:, 1].argmin()], feet[feet[:, 1].argmin()]
     along = (b - a).astype(np.float64)
-    rotations[0] = _aim(along, along * [1, 0, 1]) @ rotations[0]
+    rotations[0] = swing_between(along, along * [1, 0, 1]) @ rotations[0]
 
 
 def _joints(model: BodyModel, heads: NDArray, rotations: NDArray) -> tuple[NDArray, NDArray]:
@@ -220,7 +220,7 @@ def _reach(
         angles[name] = bend
         rotations[knee] = rotations[knee] @ _about_x(change)
         joints, turned = _joints(model, heads, rotations)
-        swing = _aim(joints[ankle] - joints[hip], goal - joints[hip])
+        swing = swing_between(joints[ankle] - joints[hip], goal - joints[hip])
         parent = turned[model.parents[hip]]
         rotations[hip] = parent.T @ swing @ parent @ rotations[hip]
     _record_hip(model, rotations, angles, side)
@@ -286,10 +286,3 @@ def lying_gaps(model: BodyModel, vertices: NDArray[np.floating]) -> tuple[float,
 def _about_x(degrees: float) -> NDArray[np.float64]:
     return Rotation.from_rotvec([np.radians(degrees), 0, 0]).as_matrix()
 
-
-def _aim(a: NDArray, b: NDArray) -> NDArray[np.float64]:
-    axis = np.cross(a, b)
-    size = np.linalg.norm(axis)
-    if size < 1e-12:
-        return np.eye(3)
-    return Rotation.from_rotvec(axis / size * np.arctan2(size, a @ b)).as_matrix()

@@ -12,7 +12,6 @@ import contextlib
 import errno
 import importlib
 import multiprocessing
-import os
 import shutil
 import signal
 import sys
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vitruvian.data.shards import finished, index_path, read_index, write_shard
+from vitruvian.data.workers import single_threaded
 from vitruvian.errors import InputError, VitruvianError, missing_extra
 from vitruvian.files import atomic, read_json, write_json
 from vitruvian.person import Sample
@@ -34,7 +34,6 @@ SHARD = 64
 """Pictures per shard unless asked otherwise."""
 MARKER = "synth.json"
 """Says what a folder's pictures were made from."""
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 Picture = tuple[Sample, Recipe]
 Maker = Callable[["Job"], Iterator[Picture]]
@@ -298,7 +297,7 @@ class _Hand:
         self.pipe, far = context.Pipe()
         self.job: tuple[Job, int] | None = None
         self.made = 0
-        with _single_threaded():
+        with single_threaded():
             self.process = context.Process(target=_serve, args=(far, maker), daemon=True)
             self.process.start()
         far.close()
@@ -321,21 +320,6 @@ class _Hand:
         self.pipe.close()
         self.job = None
         return self.process.exitcode
-
-
-@contextlib.contextmanager
-def _single_threaded() -> Iterator[None]:
-    """Start processes in an environment that asks numerical libraries for one thread."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def single_thread() -> None:
@@ -432,7 +416,7 @@ class Ray:
 
 
 def _remotely(job: Job, maker: Maker) -> Progress:
-    with _single_threaded():
+    with single_threaded():
         single_thread()
         try:
             work(job, maker)
