@@ -231,8 +231,9 @@ class _Kept:
         policy, view = self.policy, self.view
         uids = halves(table["uid"])
         keep = np.ones(len(table), bool)
+        many = len(policy.rules)  # more answers than rules: the last one is not the policy's
         for rule, tally, answer in zip(
-            policy.rules, view.funnel[: len(policy.rules)], answers[: len(policy.rules)], strict=True
+            policy.rules, view.funnel[:many], answers[:many], strict=True
         ):
             unknown = np.asarray(answer.is_null())
             good = np.asarray(answer.fill_null(False)).astype(bool)

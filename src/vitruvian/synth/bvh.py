@@ -327,4 +327,3 @@ def _play(motion: Motion, frame: int) -> tuple[NDArray[np.float64], NDArray[np.f
                 place = place + value * axis
         out[i] = own if parent < 0 else out[parent] @ own
     return out, place
-

@@ -285,4 +285,3 @@ def lying_gaps(model: BodyModel, vertices: NDArray[np.floating]) -> tuple[float,
 
 def _about_x(degrees: float) -> NDArray[np.float64]:
     return Rotation.from_rotvec([np.radians(degrees), 0, 0]).as_matrix()
-
