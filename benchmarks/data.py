@@ -11,8 +11,10 @@ masked      read, random part of 20 to 100 % of the area, 1024×1024, mirrored h
             Straightforward: OpenCV decodes, Pillow crops and resamples (bicubic).
 pose        read, half body, shift, scale, rotation, colours, blur, hole, 1024×768, without targets.
             Straightforward: OpenCV warps, colours change in float32 one step at a time.
-targets     the maps of its 308 points (256×192 float32, 60 MB) alone. Straightforward: every
-            point's blob is drawn by its own loop, as published.
+targets     what the loader makes of 308 points: their places. Straightforward: every point's blob
+            is drawn by its own loop into 60 MB of maps (256×192 float32), as published.
+loss        targets, then the squared-error loss on 308 maps and its slope, for one sample: what the
+            places save in the loader is not lost here. Straightforward: the loop, then the same.
 parts       read, resize, crop, rotate, mirror, colours, 1024×768 with labels. Straightforward: each
             step resamples picture and labels with OpenCV.
 reads       whole samples of some 500 kB in random order by index and pread, page cache warm,
@@ -169,6 +171,17 @@ def blobs(places: np.ndarray, sigma: float = 6.0) -> np.ndarray:
     return maps
 
 
+def slope_ours(view: View, maps: torch.Tensor) -> torch.Tensor:
+    target = {key: value[None] for key, value in POSE.encode(view.person, view.crop).items()}
+    return torch.autograd.grad(POSE.loss(maps, target)["pose"], maps)[0]
+
+
+def slope_plain(places: np.ndarray, maps: torch.Tensor) -> torch.Tensor:
+    target = torch.from_numpy(blobs(places))[None]
+    weights = (target.amax(dim=(2, 3), keepdim=True) > 0).float()
+    return torch.autograd.grad((weights * (maps - target)).square().mean(), maps)[0]
+
+
 # -------------------------------------------------------------------------------------- parts
 
 PARTS_AUGMENT, PARTS = DenseAugment.sapiens_parts(None), Parts(vocabulary=LABELS)
@@ -304,6 +317,7 @@ def main() -> None:
         pose, parts = (Shards(folder / "set", annotations=[one]) for one in ("pose", "parts"))
         views = [pose_ours(pose, number) for number in range(count)]
         places = [pose_plain(photos, people, number)[1] for number in range(count)]
+        maps = torch.rand(1, POSE.channels, 256, 192, requires_grad=True)
         rows = {
             "masked": (
                 lambda n: masked_ours(pose, n),
@@ -313,6 +327,10 @@ def main() -> None:
             "targets": (
                 lambda n: POSE.encode(views[n].person, views[n].crop),
                 lambda n: blobs(places[n]),
+            ),
+            "loss": (
+                lambda n: slope_ours(views[n], maps),
+                lambda n: slope_plain(places[n], maps),
             ),
             "parts": (lambda n: parts_ours(parts, n), lambda n: parts_plain(photos, labels, n)),
         }

@@ -49,7 +49,7 @@ def real_step(given: Run, batch: int, **settings: Any) -> tuple[Any, float]:
     made = {"image": torch.zeros(batch, 3, *SIZE, dtype=torch.uint8)}
     made |= {"index": torch.arange(batch), "epoch": torch.zeros(batch).long()}
     count, side = given.network.heads["pose"].out if tasks else 0, SIZE[0] // 4
-    made |= {"pose/heatmaps": torch.rand(batch, count, side, side)} if tasks else {}
+    made |= {"pose/xy": torch.rand(batch, count, 2) * side} if tasks else {}
     made |= {"pose/weights": torch.ones(batch, count)} if tasks else {}
     own = {p.untyped_storage().data_ptr() for p in network.parameters()}
     own |= {t.untyped_storage().data_ptr() for t in made.values()}

@@ -13,6 +13,7 @@ from vitruvian.model.network import Network, NetworkConfig
 from vitruvian.model.vit import ViTConfig
 from vitruvian.person import Person, Points, Raster
 from vitruvian.tasks import TASKS, View, make
+from vitruvian.tasks.pose import encode_heatmaps
 
 WINDOW = (128, 96)
 IMAGE = (120, 110)
@@ -67,6 +68,10 @@ def ideal_output(task, target):
     if task.name == "parts":
         labels = target["labels"].where(target["labels"] < task.channels, 0)
         return torch.nn.functional.one_hot(labels, task.channels).movedim(-1, 1).float()
+    if task.name == "pose":
+        size = (WINDOW[0] // task.stride, WINDOW[1] // task.stride)
+        there = target["weights"][..., None] > 0
+        return encode_heatmaps(target["xy"].where(there, torch.nan), size, sigma=task.sigma)[0]
     return next(iter(target.values()))
 
 

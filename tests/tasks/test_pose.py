@@ -14,7 +14,7 @@ from vitruvian import vocabulary
 from vitruvian.errors import InputError
 from vitruvian.geometry import Crop
 from vitruvian.tasks import Pose, View
-from vitruvian.tasks.pose import decode_heatmaps, encode_heatmaps
+from vitruvian.tasks.pose import decode_heatmaps, encode_heatmaps, heatmap_squared_error
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "udp_codec.npz")
 LOSSES = np.load(Path(__file__).parents[1] / "golden" / "pose_losses.npz")
@@ -144,18 +144,42 @@ def test_other_precisions_decode(dtype):
 
 def test_losses_equal_the_originals():
     output, heatmaps = torch.tensor(LOSSES["output"]), torch.tensor(LOSSES["target"])
-    target = {"heatmaps": heatmaps, "weights": torch.tensor(LOSSES["weights"])}
-    nine = vocabulary.make("nine", [f"p{i}" for i in range(9)], mirror_pairs=[])
-    mse = Pose(vocabulary=nine).loss(output, target)["pose"]
-    hard = Pose(vocabulary=nine, objective="ohkm", hardest=4).loss(output, target)["pose"]
+    weights = torch.tensor(LOSSES["weights"])
+    mse = heatmap_squared_error(output, heatmaps, weights)
+    hard = heatmap_squared_error(output, heatmaps, weights, 4)
     assert float(mse) == pytest.approx(float(LOSSES["mse"]), rel=1e-5)
     assert float(hard) == pytest.approx(float(LOSSES["ohkm4"]), rel=1e-5)
 
 
+@pytest.mark.parametrize("objective", ["mse", "ohkm", "cross_entropy"])
+def test_losses_of_points_are_losses_against_their_maps(objective):
+    """What travels are points; the loss must be that of the drawn targets, slopes included."""
+    rng = torch.Generator().manual_seed(3)
+    five = vocabulary.make("five", [f"p{i}" for i in range(5)], mirror_pairs=[])
+    task = Pose(vocabulary=five, sigma=1.7, objective=objective, hardest=2)
+    xy = torch.rand(2, 5, 2, generator=rng) * torch.tensor([26.0, 30.0]) - 3
+    xy[0, 1] = float("nan")
+    maps, weights = encode_heatmaps(xy, (24, 20), sigma=1.7)
+    output = torch.randn(2, 5, 24, 20, generator=rng, requires_grad=True)
+    loss = task.loss(output, {"xy": xy.nan_to_num(), "weights": weights})["pose"]
+    if objective == "cross_entropy":
+        share = maps.flatten(2) / maps.flatten(2).sum(2, keepdim=True).clamp(min=1e-6)
+        log = output.flatten(2).log_softmax(2)
+        each = (torch.xlogy(share, share) - share * log).sum(2)
+        wanted = (each * weights).sum() / weights.sum()
+    else:
+        each = (weights[..., None, None] * (output - maps)).square().mean((2, 3))
+        wanted = (each.topk(2, dim=1).values if objective == "ohkm" else each).mean()
+    torch.testing.assert_close(loss, wanted)
+    slopes = [torch.autograd.grad(value, output)[0] for value in (loss, wanted)]
+    torch.testing.assert_close(*slopes)
+
+
 def test_cross_entropy_is_least_at_the_target():
-    maps, weights = encode_heatmaps(torch.tensor([[[10.0, 8.0]]]), (24, 20), sigma=2.0)
-    target = {"heatmaps": maps, "weights": weights}
-    one = Pose(vocabulary=vocabulary.make("one", ["p"]), objective="cross_entropy")
+    place = torch.tensor([[[10.0, 8.0]]])
+    maps, weights = encode_heatmaps(place, (24, 20), sigma=2.0)
+    target = {"xy": place, "weights": weights}
+    one = Pose(vocabulary=vocabulary.make("one", ["p"]), objective="cross_entropy", sigma=2.0)
     best = one.loss((maps + 1e-9).log(), target)["pose"]
     assert abs(best) < 0.01 < one.loss(torch.zeros_like(maps), target)["pose"]
     assert one.loss(maps, {**target, "weights": weights * 0})["pose"] == 0

@@ -59,24 +59,27 @@ class Pose:
         return published_head("pose", dim, self.channels)
 
     def encode(self, person: Person, crop: Crop) -> dict[str, Tensor]:
-        """Return ``heatmaps`` (K, h, w) and ``weights`` (K,) of the points in the window."""
+        """Return the points in the window: ``xy`` (K, 2) in heat-map pixels, ``weights`` (K,).
+
+        Points travel instead of maps, which are thousands of times larger; the loss makes the
+        targets from them where the outputs are. A point that is not there has the weight 0.
+        """
         points = person.points(self.name).warped(crop)
         size = (crop.size[0] // self.stride, crop.size[1] // self.stride)
         window = np.where(points.present[:, None], points.xy, np.nan)
         xy = torch.as_tensor(window, dtype=torch.float32) * _window_to_map(crop.size, size)
-        heatmaps, weights = encode_heatmaps(xy[None], size, sigma=self.sigma)
-        return {"heatmaps": heatmaps[0], "weights": weights[0]}
+        weights = _squares(xy, size, self.sigma)[2]
+        return {"xy": torch.nan_to_num(xy), "weights": weights}
 
     def loss(self, output: Tensor, target: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return {"pose": scalar} for maps (B, K, h, w)."""
-        heatmaps, weights = target["heatmaps"], target["weights"]
+        size = (output.shape[2], output.shape[3])
+        blobs = _blobs(target["xy"], size, self.sigma)
+        weights = target["weights"]
         if self.objective == "cross_entropy":
-            return {"pose": heatmap_cross_entropy(output, heatmaps, weights)}
-        error = (weights[..., None, None] * (output - heatmaps)).square()
-        if self.objective == "mse":
-            return {"pose": error.mean()}
-        per_point = error.mean(dim=(2, 3))
-        return {"pose": per_point.topk(min(self.hardest, self.channels), dim=1).values.mean()}
+            return {"pose": heatmap_cross_entropy(output, blobs.rows, blobs.columns, weights)}
+        hardest = self.hardest if self.objective == "ohkm" else None
+        return {"pose": heatmap_squared_error(output, blobs.maps(), weights, hardest)}
 
     def decode(self, output: Tensor, views: Sequence[View], *, exact: bool = False) -> list[Points]:
         """Return the points of each view; scores are heat-map maxima (about 1 when certain)."""
@@ -165,6 +168,53 @@ def _window_to_map(window: Size, heatmap: Size) -> Tensor:
     )
 
 
+@dataclass(frozen=True)
+class _Blobs:
+    """Gaussian blobs as products of a profile down the rows and one across the columns.
+
+    Attributes:
+        rows: (..., K, h), 0 outside of the blob's square.
+        columns: (..., K, w).
+        weights: (..., K), 1 where the square meets the map.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    weights: Tensor
+
+    def maps(self) -> Tensor:
+        """Return the blobs (..., K, h, w)."""
+        return (self.rows * self.weights[..., None])[..., :, None] * self.columns[..., None, :]
+
+
+def _squares(
+    xy: Tensor, size: Size, sigma: float, exact: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return where the squares of blobs begin, where they have ended, and the points' weights."""
+    radius = 3 * sigma
+    there = torch.isfinite(xy).all(dim=-1)
+    centre = torch.nan_to_num(xy)
+    whole = torch.trunc if exact else torch.floor
+    nearest = whole(centre + 0.5)
+    first, beyond = whole(nearest - radius), whole(nearest + radius + 1)
+    limits = torch.tensor([size[1], size[0]], dtype=xy.dtype, device=xy.device)
+    meets = ((first < limits) & ((beyond >= 0) if exact else (beyond > 0))).all(dim=-1)
+    return first, beyond, (there & meets).to(xy.dtype)
+
+
+def _blobs(xy: Tensor, size: Size, sigma: float, exact: bool = False) -> _Blobs:
+    first, beyond, weights = _squares(xy, size, sigma, exact)
+    centre = torch.nan_to_num(xy)
+
+    def profile(axis: int, count: int) -> Tensor:
+        grid = torch.arange(count, dtype=xy.dtype, device=xy.device)
+        near = (grid >= first[..., axis, None]) & (grid < beyond[..., axis, None])
+        distance = grid - centre[..., axis, None]
+        return torch.exp(-distance.square() / (2 * sigma**2)) * near
+
+    return _Blobs(profile(1, size[0]), profile(0, size[1]), weights)
+
+
 def encode_heatmaps(
     xy: Tensor, size: Size, *, sigma: float = 6.0, exact: bool = False
 ) -> tuple[Tensor, Tensor]:
@@ -181,46 +231,38 @@ def encode_heatmaps(
         Maps (B, K, h, w) with peak 1 at the sub-pixel place, cut to a square of radius 3 sigma
         around the nearest pixel, and weights (B, K): 1 where the square meets the map, else 0.
     """
-    height, width = size
-    radius = 3 * sigma
-    there = torch.isfinite(xy).all(dim=-1)
-    centre = torch.nan_to_num(xy)
-    whole = torch.trunc if exact else torch.floor
-    nearest = whole(centre + 0.5)
-    first, beyond = whole(nearest - radius), whole(nearest + radius + 1)
-    limits = torch.tensor([width, height], dtype=xy.dtype, device=xy.device)
-    meets = ((first < limits) & ((beyond >= 0) if exact else (beyond > 0))).all(dim=-1)
-    weights = (there & meets).to(xy.dtype)
-
-    # Only the pixels of the squares are computed; a zeroed map is most of the work left.
-    square = torch.arange(int(2 * radius) + 2, dtype=xy.dtype, device=xy.device)
-
-    def profile(axis: int, count: int) -> tuple[Tensor, Tensor]:
-        grid = first[..., axis, None] + square
-        near = (grid >= 0) & (grid < count) & (grid < beyond[..., axis, None])
-        distance = grid - centre[..., axis, None]
-        return torch.exp(-distance.square() / (2 * sigma**2)) * near, grid.long()
-
-    down, rows = profile(1, height)
-    across, columns = profile(0, width)
-    blobs = down[..., :, None] * across[..., None, :] * weights[..., None, None]
-    number = torch.arange(weights.numel(), device=xy.device).reshape(*weights.shape, 1, 1)
-    places = (number * height + rows[..., :, None]) * width + columns[..., None, :]
-    drawn = blobs > 0
-    maps = torch.zeros(*xy.shape[:-1], height, width, dtype=xy.dtype, device=xy.device)
-    maps.view(-1)[places[drawn]] = blobs[drawn]
-    return maps, weights
+    blobs = _blobs(xy, size, sigma, exact)
+    return blobs.maps(), blobs.weights
 
 
-def heatmap_cross_entropy(output: Tensor, heatmaps: Tensor, weights: Tensor) -> Tensor:
+def heatmap_squared_error(
+    output: Tensor, heatmaps: Tensor, weights: Tensor, hardest: int | None = None
+) -> Tensor:
+    """Mean squared error of maps (B, K, h, w), of each picture's ``hardest`` points if given."""
+    error = (weights[..., None, None] * (output - heatmaps)).square()
+    if hardest is None:
+        return error.mean()
+    worst = error.mean(dim=(2, 3)).topk(min(hardest, error.shape[1]), dim=1)
+    return worst.values.mean()
+
+
+def heatmap_cross_entropy(output: Tensor, rows: Tensor, columns: Tensor, weights: Tensor) -> Tensor:
     """Mean over weighted points of the cross-entropy between a map's softmax and its target blob.
 
     Less the blob's own entropy, so that 0 is perfect; slopes are those of the cross-entropy.
+
+    Args:
+        output: (B, K, h, w) logits.
+        rows: (B, K, h) profile of each blob down the map; the blob is its product with
+        columns: (B, K, w), the profile across, and is never made.
+        weights: (B, K).
     """
-    target = heatmaps.flatten(2)
-    target = target / target.sum(dim=2, keepdim=True).clamp(min=1e-6)
-    log = F.log_softmax(output.flatten(2).float(), dim=2)
-    divergence = (torch.xlogy(target, target) - target * log).sum(dim=2)
+    logits = output.float()
+    down = rows / rows.sum(dim=2, keepdim=True).clamp(min=1e-6)
+    across = columns / columns.sum(dim=2, keepdim=True).clamp(min=1e-6)
+    expected = ((logits @ across[..., None])[..., 0] * down).sum(dim=2)
+    entropy = -torch.xlogy(down, down).sum(dim=2) - torch.xlogy(across, across).sum(dim=2)
+    divergence = logits.flatten(2).logsumexp(dim=2) - expected - entropy
     return (divergence * weights).sum() / weights.sum().clamp(min=1)
 
 
