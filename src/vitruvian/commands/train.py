@@ -87,7 +87,7 @@ def train(
         size: nano, tiny and small are ours; 0.3b, 0.6b, 1b, 2b and sapiens2-… published. By default
             that of --init, or tiny.
         init: weights to begin from: a file, a catalogue name or hf:org/name; ours, Sapiens',
-            Sapiens2's, pretrained or finetuned.
+            Sapiens2's, pretrained or finetuned; or a plain ViT with timm's names.
         points: vocabulary of the keypoints, a name or .toml file; by default that of the data.
         parts: vocabulary of the parts; by default that of the data.
         tasks: of multi: some of pose parts depth normals.

@@ -127,6 +127,8 @@ def unseen(identity: Identity, config: NetworkConfig) -> dict[str, str]:
     """Return what the tensors do not show, with the value taken and why, for people to read."""
     c = config.backbone
     published = "of the published size" if identity.size else "given by the caller"
+    if _TIMM_HEADS.get((c.dim, c.depth)) == c.heads and identity.layout.dialect == "timm":
+        published = "usual for this width and depth"
     if identity.generation == 2:
         return {"rotary_dtype": f"{c.rotary_dtype} (published code computes angles in bfloat16)"}
     return {
@@ -136,6 +138,10 @@ def unseen(identity: Identity, config: NetworkConfig) -> dict[str, str]:
     }
 
 
+_TIMM_HEADS = {(192, 12): 3, (384, 12): 6, (768, 12): 12, (1024, 24): 16}
+"""Width and depth → attention heads of tiny to large (arXiv 2010.11929, 2012.12877)."""
+
+
 def _heads(identity: Identity, s: Mapping[str, Shape], given: int | None, where: str) -> int:
     seen: int | None = None
     if identity.generation == 2:
@@ -143,6 +149,8 @@ def _heads(identity: Identity, s: Mapping[str, Shape], given: int | None, where:
         seen = identity.dim // vote(widths, default=64)
     elif identity.size is not None and given is None:
         return SIZES[identity.size].heads
+    elif identity.layout.dialect == "timm" and given is None:
+        seen = _TIMM_HEADS.get((identity.dim, identity.depth))
     named = identity.config.get("num_attention_heads")
     for value, who in ((given, "heads"), (named, "num_attention_heads of config.json")):
         if value is not None and seen is not None and value != seen:

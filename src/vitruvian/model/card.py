@@ -24,6 +24,7 @@ FORMAT = 1
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 
+Colour = tuple[float, float, float]
 Framing = Literal["person", "stretch", "pad"]
 Generation = Literal[1, 2, "vitruvian"]
 
@@ -170,6 +171,7 @@ def published_card(
         named = vocabulary or _VOCABULARIES.get((identity.task, identity.out or 0))
         tasks = {identity.task: TaskCard(vocabulary=named, settings=_settings(identity, record))}
     licence, commercial = _licence(identity, record)
+    mean, std = _normalisation(identity, str(path))
     return Card(
         name=record.name if record else (path.name if path.is_dir() else path.stem),
         generation=identity.generation,
@@ -177,6 +179,8 @@ def published_card(
         tasks=tasks,
         decoder=decoder,
         input_size=(backbone.grid[0] * backbone.stride, backbone.grid[1] * backbone.stride),
+        mean=mean,
+        std=std,
         framing=_framing(identity),
         licence=licence,
         commercial=commercial,
@@ -259,6 +263,21 @@ def _settings(identity: Identity, record: Entry | None) -> dict[str, Any]:
                 "foreground": "multiplied by alpha",
             }
     return settings | ({"convention": convention} if convention else {})
+
+
+def _normalisation(identity: Identity, where: str) -> tuple[Colour, Colour]:
+    """Return mean and deviation of the pictures: of timm's config.json, or else ImageNet's."""
+    told = identity.config.get("pretrained_cfg") if identity.layout.dialect == "timm" else None
+    if not isinstance(told, Mapping):
+        return MEAN, STD
+    try:
+        mean, std = (_three([255 * v for v in told[key]]) for key in ("mean", "std"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{where}: pretrained_cfg of config.json without mean and std of three colours · "
+            "wanted both, of values of 0 to 1"
+        ) from error
+    return mean, std
 
 
 def _framing(identity: Identity) -> Framing:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from vitruvian.errors import WeightsError
-from vitruvian.model.names import Dialect, Layout, Shape, our_shapes
+from vitruvian.model.names import Dialect, Layout, Shape, ignored, our_shapes
 from vitruvian.model.published import FIRST
 from vitruvian.model.sizes import SIZES
 
@@ -20,7 +20,9 @@ _BLOCKS: Mapping[Dialect, re.Pattern[str]] = {
     "sapiens": re.compile(r"(backbone\.)?layers\.\d+\.(?:ln\d|attn|ffn)\."),
     "sapiens2": re.compile(r"(backbone\.)?(?:tokenizer\.)?blocks\.\d+\.(?:ln\d|attn\.w|ffn)"),
     "transformers": re.compile(r"(model\.)?model\.layer\.\d+\."),
+    "timm": re.compile(r"(backbone\.)?blocks\.\d+\.(?:norm\d|attn\.qkv|mlp)\."),
 }
+_TIMM_PATCHES = re.compile(r"(?:backbone\.)?patch_embed\.proj\.weight")  # ours lack the "proj"
 _LAST = {
     "conv_pose": "pose",
     "conv_seg": "parts",
@@ -47,7 +49,7 @@ class Identity:
 
     Args:
         layout: how it spells its names; holds the task (None: an encoder).
-        generation: 1 for Sapiens, 2 for Sapiens2.
+        generation: 1 for Sapiens and plain vision transformers, 2 for Sapiens2.
         size: key of ``SIZES``, or None when the shape was not published.
         dim: width of a token.
         depth: number of blocks.
@@ -81,6 +83,8 @@ class Identity:
     def sentence(self) -> str:
         """What the file is, in words: ``a Sapiens pose model (0.3b, 17 keypoints)``."""
         family = "Sapiens" if self.generation == 1 else "Sapiens2"
+        if self.layout.dialect == "timm":
+            family = "plain ViT"
         if self.task is not None:
             out = ""
             if self.task in _OUT:
@@ -111,6 +115,8 @@ def identify(
     """
     config = config or {}
     counts = {d: sum(bool(p.match(n)) for n in shapes) for d, p in _BLOCKS.items()}
+    if not any(_TIMM_PATCHES.fullmatch(n) for n in shapes):
+        counts["timm"] = 0
     dialect = max(_BLOCKS, key=lambda d: counts[d])
     if not counts[dialect]:
         if any(".mlp.fc1." in n for n in shapes):
@@ -121,7 +127,8 @@ def identify(
         some = ", ".join(sorted(shapes)[:3]) or "none"
         raise WeightsError(
             f"{where}: {len(shapes)} tensors with names of no known network ({some}) · wanted a "
-            "published Sapiens or Sapiens2 file, or one written by  vitruvian weights convert"
+            "published Sapiens or Sapiens2 file, a plain ViT with timm's names, or one written by  "
+            "vitruvian weights convert"
         )
     found = [m for n in shapes if (m := _BLOCKS[dialect].match(n))]
     layout = Layout(
@@ -130,6 +137,8 @@ def identify(
         task=_task(dialect, shapes, config, where),
         decoder=any(n.startswith("neck.") for n in shapes),
     )
+    if dialect == "timm":
+        _check_plain(layout, shapes, where)
     ours = our_shapes(layout, shapes)
     encoder = {n.removeprefix("backbone."): s for n, s in ours.items() if n[:9] == "backbone."}
     blocks = [int(n.split(".")[1]) for n in encoder if n.startswith("blocks.")]
@@ -138,7 +147,7 @@ def identify(
     dim, depth = vote(norms), 1 + max(blocks)
     return Identity(
         layout=layout,
-        generation=1 if dialect == "sapiens" else 2,
+        generation=1 if dialect in ("sapiens", "timm") else 2,
         size=_size(dialect, dim, depth, any(n.startswith("window.") for n in encoder)),
         dim=dim,
         depth=depth,
@@ -153,7 +162,7 @@ def _task(
 ) -> str | None:
     """Tell the task from the names of the head, and where they are shared from its shapes."""
     head = [n for n in shapes if n.startswith(("head.", "decode_head.", "scale_head."))]
-    if not head:
+    if not head or dialect == "timm":
         return None
     if dialect == "transformers":
         return _transformers_task(head, shapes, config, where)
@@ -211,7 +220,28 @@ def _outputs(last: Iterable[Shape]) -> int:
     return vote([n for n in found if n in _COUNTS] or found)
 
 
+def _check_plain(layout: Layout, shapes: Mapping[str, Shape], where: str) -> None:
+    """Raise for a vision transformer with timm's names that computes something else than ours."""
+    odd = [n for n in shapes if not ignored(layout, n) and not our_shapes(layout, {n: (1,)})]
+    kinds = list(dict.fromkeys(re.sub(r"\.\d+\.", ".N.", n) for n in odd))
+    patch = next(s[2:] for n, s in shapes.items() if _TIMM_PATCHES.fullmatch(n))
+    found: list[str] = []
+    if kinds:
+        some = ", ".join(kinds[:4]) + (", …" if len(kinds) > 4 else "")
+        found.append(f"tensors that have no place in ours ({some})")
+    if patch != (16, 16):
+        found.append(f"patches of {'×'.join(map(str, patch))} pixels")
+    if found:
+        raise WeightsError(
+            f"{where}: a vision transformer with timm's names, but with {' and '.join(found)} · "
+            "wanted a plain one: patches of 16×16, learned positions, a norm at the end, no layer "
+            "scale, no registers, no decoder · for example vit_small_patch16_224.augreg_in21k"
+        )
+
+
 def _size(dialect: Dialect, dim: int, depth: int, window: bool) -> str | None:
+    if dialect == "timm":  # one of a published shape is still somebody else's
+        return None
     for name, config in SIZES.items():
         generation = name in FIRST if dialect == "sapiens" else name.startswith("sapiens2-")
         same = (config.dim, config.depth, config.window is not None) == (dim, depth, window)

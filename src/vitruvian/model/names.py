@@ -4,8 +4,8 @@
 A table row pairs one of our names with the published one, or with several whose rows (first axis)
 follow each other in ours: queries, keys and values become one ``qkv``. In a row ``{i}`` is a block
 number, ``{p}`` is ``weight`` or ``bias``, and ``{3k+1}`` a container index that is that function of
-our index ``k``. Sources: the published checkpoints and code of Sapiens and Sapiens2, and
-transformers 5.23.
+our index ``k``. Sources: the published checkpoints and code of Sapiens and Sapiens2, transformers
+5.23, and timm 1.0 for plain vision transformers.
 """
 
 import re
@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-Dialect = Literal["sapiens", "sapiens2", "transformers"]
+Dialect = Literal["sapiens", "sapiens2", "transformers", "timm"]
 Shape = tuple[int, ...]
 
 
@@ -40,7 +40,8 @@ class Layout:
     """How one kind of published file spells its names.
 
     Args:
-        dialect: "sapiens" (first generation), "sapiens2", or "transformers" (its own names).
+        dialect: "sapiens" (first generation), "sapiens2", "transformers" (its own names), or "timm"
+            (plain vision transformers of others, shaped like the first generation).
         prefixed: encoder names start with ``backbone.`` (``model.`` in transformers).
         task: of the head; None for an encoder without head.
         decoder: the decoder of masked pretraining is there too.
@@ -75,6 +76,14 @@ _V2_BLOCK = (
     ("{b}.ln2.weight", "{o}.norm2.weight"),
     ("{b}.ffn.w12.{p}", "{o}.mlp.fc1.{p}"),
     ("{b}.ffn.w3.{p}", "{o}.mlp.fc2.{p}"),
+)
+_TIMM_BLOCK = (
+    ("{b}.norm1.{p}", "{o}.norm1.{p}"),
+    ("{b}.attn.qkv.{p}", "{o}.attn.qkv.{p}"),
+    ("{b}.attn.proj.{p}", "{o}.attn.proj.{p}"),
+    ("{b}.norm2.{p}", "{o}.norm2.{p}"),
+    ("{b}.mlp.fc1.{p}", "{o}.mlp.fc1.{p}"),
+    ("{b}.mlp.fc2.{p}", "{o}.mlp.fc2.{p}"),
 )
 _HF_BLOCK = (
     ("{b}.norm1.weight", "{o}.norm1.weight"),
@@ -123,6 +132,13 @@ _ENCODER: Mapping[Dialect, tuple[Row, ...]] = {
         ("embeddings.patch_embeddings.{p}", "patch_embed.{p}"),
         *_block(_HF_BLOCK, "model.layer.{i}", "blocks.{i}"),
         ("norm.weight", "norm.weight"),
+    ),
+    "timm": _rows(
+        ("cls_token", "class_token"),
+        ("pos_embed", "pos_embed"),
+        ("patch_embed.proj.{p}", "patch_embed.{p}"),
+        *_block(_TIMM_BLOCK, "blocks.{i}", "blocks.{i}"),
+        ("norm.{p}", "norm.{p}"),
     ),
 }
 _DECODER = _rows(  # first generation only
@@ -177,6 +193,7 @@ TASKS: Mapping[Dialect, tuple[str, ...]] = {
     "sapiens": tuple(_V1_LAST),
     "sapiens2": tuple(_V2_LAST),
     "transformers": tuple(t for t in _V2_LAST if t != "albedo"),
+    "timm": (),
 }
 
 
@@ -209,7 +226,12 @@ def rows(layout: Layout) -> tuple[Row, ...]:
 
 
 def ignored(layout: Layout, name: str) -> bool:
-    """Tell whether a published name holds nothing to load: rotary periods, always recomputed."""
+    """Tell whether a published name holds nothing to load.
+
+    Rotary periods are always recomputed; the classifier of a plain ViT is no head of ours.
+    """
+    if layout.dialect == "timm":
+        return name.startswith("head.")
     return layout.dialect != "sapiens" and name.rpartition("rope_embed.")[2] == "periods"
 
 

@@ -22,6 +22,7 @@ from vitruvian.data.source import Source
 from vitruvian.data.sources import open_source
 from vitruvian.errors import InputError
 from vitruvian.geometry import Crop, Size
+from vitruvian.model.card import MEAN, STD, Colour
 from vitruvian.model.heads import DenseHead, DenseHeadConfig
 from vitruvian.model.mae import MAE
 from vitruvian.model.network import Network
@@ -183,7 +184,9 @@ def _pixels(cut: Sequence[np.ndarray]) -> Tensor:
 
 
 @torch.no_grad()
-def features_of(network: nn.Module, pixels: Tensor, *, batch: int = 16) -> Tensor:
+def features_of(
+    network: nn.Module, pixels: Tensor, *, batch: int = 16, mean: Colour = MEAN, std: Colour = STD
+) -> Tensor:
     """Return the features (N, D, rows, columns), float16 on the CPU, of uint8 pictures.
 
     Args:
@@ -191,12 +194,14 @@ def features_of(network: nn.Module, pixels: Tensor, *, batch: int = 16) -> Tenso
             FSDP2, only a ``MAE``, by all processes together.
         pixels: (N, 3, H, W) uint8.
         batch: pictures at once.
+        mean: of the pictures the network learned from, see ``Card``.
+        std: likewise.
     """
     model = inner(network)
     device = next(model.parameters()).device
     found: list[Tensor] = []
     for part in pixels.split(batch):
-        x = normalised(part.to(device))
+        x = normalised(part.to(device), mean, std)
         if isinstance(model, MAE):
             # Through the network itself, which gathers its slices where it is sharded.
             c = model.encoder.config
@@ -214,7 +219,13 @@ def features_of(network: nn.Module, pixels: Tensor, *, batch: int = 16) -> Tenso
 
 
 def probe(
-    network: nn.Module, windows: Windows, task: Task | None, config: ProbeConfig
+    network: nn.Module,
+    windows: Windows,
+    task: Task | None,
+    config: ProbeConfig,
+    *,
+    mean: Colour = MEAN,
+    std: Colour = STD,
 ) -> dict[str, float]:
     """Ask the features of a network; the network is not changed.
 
@@ -223,6 +234,8 @@ def probe(
         windows: see ``windows_of`` and ``classes_of``.
         task: what the people are asked for; ``None`` for classes.
         config: how.
+        mean: see ``features_of``.
+        std: likewise.
 
     Returns:
         The task's metrics of the windows that were not learned from; for classes "accuracy" and
@@ -236,7 +249,7 @@ def probe(
     # A hook asks in the middle of a training, whose randomness must not move on.
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(config.seed)
-        features = features_of(network, windows.pixels, batch=config.batch)
+        features = features_of(network, windows.pixels, batch=config.batch, mean=mean, std=std)
         known = features[~windows.test].float()
         mean = known.mean((0, 2, 3), keepdim=True)
         features = (features.float() - mean) / (known.std((0, 2, 3), keepdim=True) + 1e-6)

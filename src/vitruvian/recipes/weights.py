@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vitruvian.errors import WeightsError
-from vitruvian.model.card import Card, TaskCard
+from vitruvian.model.card import MEAN, STD, Card, TaskCard
 from vitruvian.model.lora import add_lora, freeze_backbone
 from vitruvian.model.mae import MAE
 from vitruvian.model.network import Network
@@ -143,7 +143,33 @@ def _given(init: str, *, masked: bool) -> tuple[dict[str, Tensor], str]:
         sentence += " with its decoder"
     else:
         model = load(init, dtype="fp32")[0]
-    return {_plain(name): tensor for name, tensor in model.state_dict().items()}, sentence
+    given = {_plain(name): tensor for name, tensor in model.state_dict().items()}
+    identity, card = opened.identity, opened.card
+    if (card.mean, card.std) != (MEAN, STD):
+        _renormalise(given, card)
+        sentence += " (its patches now take pictures normalised our way)"
+    elif identity is not None and identity.layout.dialect == "timm" and not identity.config:
+        sentence += (
+            " (taken for one of pictures normalised as ImageNet's; the config.json beside it would "
+            "tell: name the folder of both)"
+        )
+    return given, sentence
+
+
+def _renormalise(given: dict[str, Tensor], card: Card) -> None:
+    """Turn the patch embedding into one of the same values for pictures normalised our way."""
+    weight, bias = (given.get(f"backbone.patch_embed.{p}") for p in ("weight", "bias"))
+    if weight is None or bias is None or card.network.backbone.patch_padding:
+        raise WeightsError(
+            f"{card.name}: its pictures are normalised by {card.mean} and {card.std} · wanted "
+            f"{MEAN} and {STD}, or patches without padding, which can be converted"
+        )
+    ours, theirs = torch.tensor([MEAN, STD]).double(), torch.tensor([card.mean, card.std]).double()
+    factor = (ours[1] / theirs[1])[:, None, None]
+    offset = ((ours[0] - theirs[0]) / theirs[1])[:, None, None]
+    exact = weight.double()
+    given["backbone.patch_embed.weight"] = (exact * factor).to(weight.dtype)
+    given["backbone.patch_embed.bias"] = (bias + (exact * offset).sum((1, 2, 3))).to(bias.dtype)
 
 
 def _grids(run: Run) -> tuple[tuple[int, int], Card]:
