@@ -44,9 +44,9 @@ def shaped(
 
 def all_finite(array: NDArray[np.float64]) -> bool:
     """Whether no number is NaN or infinite."""
-    # Finite sums have finite terms; only otherwise is it worth looking at each.
-    with np.errstate(over="ignore", invalid="ignore"):
-        return math.isfinite(np.add.reduce(array, axis=None)) or bool(np.isfinite(array).all())
+    # A finite sum of squares has finite terms, and BLAS neither copies nor warns; only otherwise
+    # is it worth looking at each.
+    return math.isfinite(np.vdot(array, array)) or bool(np.isfinite(array).all())
 
 
 def flags(name: str, values: ArrayLike | None, count: int) -> NDArray[np.bool_]:

@@ -2,9 +2,9 @@
 """COCO average precision and recall of keypoints, for any vocabulary and its groups."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,19 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from vitruvian.errors import InputError
 from vitruvian.metrics.accumulator import Accumulator, nan_mean
 from vitruvian.metrics.checks import Groups, all_finite, flags, indices, shaped
-from vitruvian.metrics.oks import Bools, group_oks
+from vitruvian.metrics.matching import AREAS, BYTES, CELLS, OKS_THRESHOLDS, Image, match
+from vitruvian.metrics.oks import Bools, GroupedPoints
 
-# COCO keypoint evaluation (cocodataset.org/#keypoints-eval; the reference code's parameters).
-OKS_THRESHOLDS = np.linspace(0.5, 0.95, 10)
-"""OKS from which a detection counts as found; AP and AR are means over these."""
 MAX_DETECTIONS = 20
-"""Detections of one image that count, best first."""
-AREAS = {"": (0.0, 1e10), "M": (32.0**2, 96.0**2), "L": (96.0**2, 1e10)}
-"""Ranges of a person's area in square pixels: all, medium, large."""
+"""Detections of one image that count, best first (the reference code's parameter)."""
 _RECALLS = np.linspace(0, 1, 101)
-_LIMITS = np.array(list(AREAS.values()))
-_CELLS = len(AREAS) * len(OKS_THRESHOLDS)  # a detection is right, or wrong, in each of them
-_BYTES = (_CELLS + 7) // 8
+_BATCH = 1 << 16  # coordinates of pairs that are compared at once: what fits a core's cache
 
 
 class KeypointAP(Accumulator):
@@ -67,12 +61,11 @@ class KeypointAP(Accumulator):
         named = groups if groups is not None else {"": range(count)}
         self.groups = {name: indices(name, group, count) for name, group in named.items()}
         area = None if area_points is None else indices("area_points", area_points, count)
-        self._columns: NDArray[np.intp] | slice = np.concatenate(list(self.groups.values()))
-        if np.array_equal(self._columns, np.arange(count)):
-            self._columns = slice(None)  # spares a copy
-        self._starts = np.cumsum([0, *(len(g) for g in self.groups.values())])[:-1]
+        self._grouped = GroupedPoints.of(list(self.groups.values()), count)
         self._area_points = area
-        cells = (np.uint8, (len(self.groups), _BYTES))
+        self._waiting: list[Image] = []
+        self._pairs = 0
+        cells = (np.uint8, (len(self.groups), BYTES))
         super().__init__(
             settings={
                 "sigmas": self.sigmas.tolist(),
@@ -136,37 +129,61 @@ class KeypointAP(Accumulator):
                 f"labelled that are not finite; wanted ({people}, {count}), true where truth is"
             )
         sizes = shaped("areas", areas, (people,))
-        box = None if boxes is None else shaped("boxes", boxes, (people, 4))
+        if boxes is None:
+            self._grouped.require_boxes(self._grouped.count(known))
+        box = np.zeros((people, 4)) if boxes is None else shaped("boxes", boxes, (people, 4))
         many = flags("crowd", crowd, people)
         spared = flags("ignored", ignored, people) | many
 
-        order = np.argsort(-confidence, kind="stable")[:MAX_DETECTIONS]
-        xy, confidence = xy.take(order, axis=0), confidence.take(order)
-        oks, counts = group_oks(
-            xy, expected, known, sizes, self.sigmas, box, self._columns, self._starts
+        order = (-confidence).argsort(kind="stable")[:MAX_DETECTIONS]
+        self._waiting.append(
+            Image(
+                number=image,
+                points=xy[order].transpose(2, 0, 1),
+                scores=confidence[order],
+                truth=expected.transpose(2, 0, 1).copy(),
+                labelled=known.copy(),
+                areas=sizes.copy(),
+                boxes=box.copy(),
+                crowd=many.copy(),
+                spared=spared,
+            )
         )
-        skip = (spared | (counts == 0))[:, None] | _out_of_range(sizes).T
-        right, wrong = _match(oks, skip, many, _out_of_range(self._extents(xy)))
+        self._pairs += len(order) * people
+        if self._pairs * count >= _BATCH or len(self._waiting) >= _BATCH // 64:
+            self._settle()
 
+    def _settle(self) -> None:
+        """Match the images that wait for company."""
+        images, self._waiting, self._pairs = self._waiting, [], 0
+        if not images:
+            return
+        people, right, wrong = match(images, self.sigmas, self._grouped, self._area_points)
+        numbers = np.array([each.number for each in images], np.int64)
         self._append(
-            images=np.array([image], np.int64),
-            people=(~skip).sum(axis=2, dtype=np.uint16)[None],
-            image=np.full(len(xy), image, np.int64),
-            score=confidence,
+            images=numbers,
+            people=people,
+            image=numbers.repeat([len(each.scores) for each in images]),
+            score=np.concatenate([each.scores for each in images]),
             right=right,
             wrong=wrong,
         )
 
-    def _extents(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(D, N or 1) area of the box around each detection's points, per group."""
-        if self._area_points is None:
-            columns, starts = self._columns, self._starts
-        else:
-            columns, starts = self._area_points, np.zeros(1, np.intp)
-        chosen = points.transpose(2, 0, 1)[..., columns]
-        sides = np.maximum.reduceat(chosen, starts, axis=2)
-        sides -= np.minimum.reduceat(chosen, starts, axis=2)
-        return sides[0] * sides[1]
+    def empty(self) -> Self:
+        """Return an accumulator of the same settings that has seen nothing."""
+        fresh = super().empty()
+        fresh._waiting, fresh._pairs = [], 0
+        return fresh
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Everything seen so far as plain arrays, for files and other processes."""
+        self._settle()
+        return super().state_dict()
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
+        """Replace everything seen so far by ``state``."""
+        super().load_state_dict(state)
+        self._waiting, self._pairs = [], 0
 
     def ranking(self) -> "Ranking":
         """Return all that was seen in order of rank, to be summed up over any choice of images.
@@ -174,6 +191,7 @@ class KeypointAP(Accumulator):
         Raises:
             InputError: An image was given more than once.
         """
+        self._settle()
         images, first, times = np.unique(
             self._joined("images"), return_index=True, return_counts=True
         )
@@ -187,7 +205,7 @@ class KeypointAP(Accumulator):
         by_image = np.argsort(self._joined("image"), kind="stable")
         order = by_image[np.argsort(-self._joined("score")[by_image], kind="stable")]
         right, wrong = (
-            np.unpackbits(self._joined(name)[order], axis=-1, count=_CELLS).view(bool)
+            np.unpackbits(self._joined(name)[order], axis=-1, count=CELLS).view(bool)
             for name in ("right", "wrong")
         )
         return Ranking(
@@ -256,70 +274,6 @@ class Ranking:
         return result
 
 
-def _match(
-    oks: NDArray[np.float64], skip: Bools, crowd: Bools, outside: Bools
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Pair detections, best first, with people, for all groups, area ranges and thresholds at once.
-
-    Each takes the most similar person left who counts, if similar enough; failing that, the most
-    similar one who does not count. Of equals, the last in the list (as the reference).
-
-    Args:
-        oks: (D, N, G), detections by falling score.
-        skip: (N, A, G) people who do not count.
-        crowd: (G,) people who may be taken any number of times.
-        outside: (D, N or 1, A) detections that do not count when they are false.
-
-    Returns:
-        (D, N, bytes) each: for which areas and thresholds a detection is right, and is wrong.
-    """
-    limits = np.minimum(OKS_THRESHOLDS, 1 - 1e-10)
-    rivals = np.add.reduce(oks >= limits[0], axis=0, dtype=np.int64)
-    if (rivals <= 1).all():
-        # Nobody is wanted by two, so who comes first does not matter.
-        counted = np.where(skip, -1.0, oks[:, :, None])
-        right = np.maximum.reduce(counted, axis=3, initial=-1.0)[..., None] >= limits
-        nobody = np.maximum.reduce(oks, axis=2, initial=-1.0)[..., None, None] < limits
-    else:
-        right, nobody = _match_in_turn(oks, skip, crowd, limits)
-    return _packed(right), _packed(nobody & ~outside[..., None])
-
-
-def _match_in_turn(
-    oks: NDArray[np.float64], skip: Bools, crowd: Bools, limits: NDArray[np.float64]
-) -> tuple[Bools, Bools]:
-    """(D, N, A, T) which detections match somebody who counts, and which match nobody."""
-    detections, groups, people = oks.shape
-    shape = (detections, groups, len(AREAS), len(limits))
-    right, nobody = np.empty(shape, bool), np.empty(shape, bool)
-    # Reversed, so that argmax, which returns the first of equals, finds the last.
-    oks, skip, crowd = oks[..., ::-1], skip[..., None, ::-1], crowd[::-1]
-    free, everybody = np.ones((*shape[1:], people), bool), np.arange(people)
-    for d in range(detections):
-        similar = oks[d, :, None, None]
-        fits = (similar >= limits[:, None]) & free
-        real = fits & ~skip
-        counts = np.any(real, axis=-1, keepdims=True)
-        fits = np.where(counts, real, fits)
-        best = np.where(fits, similar, -1.0).argmax(axis=-1)[..., None]
-        taken = fits & (best == everybody)
-        free &= ~taken | crowd
-        right[d] = counts[..., 0]
-        nobody[d] = ~taken.any(axis=-1)
-    return right, nobody
-
-
-def _packed(cells: Bools) -> NDArray[np.uint8]:
-    """(D, N, A, T) → (D, N, bytes)."""
-    return np.packbits(cells.reshape(*cells.shape[:2], _CELLS), axis=-1)
-
-
-def _out_of_range(areas: NDArray[np.float64]) -> Bools:
-    """(…, A): which area ranges each of (…) areas is outside of."""
-    each = areas[..., None]
-    return (each < _LIMITS[:, 0]) | (each > _LIMITS[:, 1])
-
-
 def _precision_recall(
     right: NDArray[Any], wrong: NDArray[Any], people: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -327,7 +281,7 @@ def _precision_recall(
 
     Outcomes are whether, or how often, each counts.
     """
-    precision, recall = np.full(_CELLS, math.nan), np.full(_CELLS, math.nan)
+    precision, recall = np.full(CELLS, math.nan), np.full(CELLS, math.nan)
     hits = right.cumsum(axis=0, dtype=np.float64)
     shares = hits / np.maximum(hits + wrong.cumsum(axis=0), 1)
     shares = np.maximum.accumulate(shares[::-1], axis=0)[::-1]

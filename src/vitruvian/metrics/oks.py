@@ -6,6 +6,9 @@ area of the person in square pixels and sigma the point's spread; that of two po
 points (COCO keypoint evaluation, cocodataset.org/#keypoints-eval).
 """
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -17,8 +20,9 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 _TINY = np.spacing(1.0)  # the reference adds it to areas, so that an area of 0 divides
-# Exponents below it count as it: e^-700 = 1e-304 changes no sum, and smaller results are slow.
-_FARTHEST = -700.0
+# Exponents beyond it count as it: e^-700 = 1e-304 changes no sum, and smaller results are slow.
+_FARTHEST = 700.0
+_QUARTER = math.log(4)
 _SCORE_FLOOR = 0.2  # published code: points scored up to this do not count for a person's score
 
 
@@ -45,29 +49,8 @@ def _decay(offsets: Floats, areas: Floats, sigmas: ArrayLike) -> Floats:
     dx /= (np.asarray(sigmas, np.float64) * 2) ** 2
     dx /= areas[..., None] + _TINY
     dx *= -0.5
-    np.maximum(dx, _FARTHEST, out=dx)
+    np.maximum(dx, -_FARTHEST, out=dx)
     return np.exp(dx, out=dx)
-
-
-def box_similarity(
-    points: ArrayLike, boxes: ArrayLike, areas: ArrayLike, sigmas: ArrayLike
-) -> Floats:
-    """(D, G, K) similarity to people of whom only a box is known.
-
-    The distance is that to the box enlarged by its own size on every side (COCO reference code:
-    the rule for ground truth without labelled points).
-
-    Args:
-        points: (D, K, 2) pixels.
-        boxes: (G, 4) x0, y0, x1, y1.
-        areas: (G,) square pixels.
-        sigmas: (K,).
-    """
-    xy = np.asarray(points, np.float64)[:, None]
-    low, high = np.split(np.asarray(boxes, np.float64).reshape(-1, 1, 4), 2, axis=-1)
-    reach = high - low
-    outside = np.maximum(0, low - reach - xy) + np.maximum(0, xy - (low + 2 * reach))
-    return _decay(outside, np.asarray(areas, np.float64), sigmas)
 
 
 def oks_matrix(
@@ -82,7 +65,7 @@ def oks_matrix(
     """(D, G) similarity of every detection to every annotated person, as COCO evaluates it.
 
     The mean is over the labelled points of the annotation. A person without any is compared by the
-    distance to his box (``box_similarity``).
+    distance to his box, enlarged by its own size on every side.
 
     Args:
         points: (D, K, 2) detected points in pixels.
@@ -106,43 +89,132 @@ def oks_matrix(
         )
     clean = np.where(known[..., None], expected, 0)
     sizes, spread = np.asarray(areas, np.float64).reshape(-1), np.asarray(sigmas, np.float64)
-    everything, start = slice(None), np.zeros(1, np.intp)
-    return group_oks(found, clean, known, sizes, spread, boxes, everything, start)[0][:, 0]
+    everything = GroupedPoints.of([np.arange(count)], count)
+    counts = everything.count(known)
+    if boxes is None and len(found):
+        everything.require_boxes(counts)
+    first, second = np.divmod(np.arange(len(found) * len(known)), max(len(known), 1))
+    box = np.zeros((len(known), 4)) if boxes is None else np.asarray(boxes, np.float64)
+    oks = pair_oks(
+        found.transpose(2, 0, 1), clean.transpose(2, 0, 1), known, counts, sizes, spread,
+        box.reshape(-1, 4), everything, first, second,
+    )  # fmt: skip
+    return oks.reshape(len(found), len(known))
 
 
-def group_oks(
+@dataclass(frozen=True, eq=False)
+class GroupedPoints:
+    """N groups of K points, as similarities are summed over them.
+
+    Attributes:
+        columns: the points of all groups in a row.
+        starts: (N,) where each group begins in them.
+        members: (K, N) 1 where a point belongs to a group.
+    """
+
+    columns: NDArray[np.intp] | slice
+    starts: NDArray[np.intp]
+    members: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, groups: Sequence[NDArray[np.intp]], count: int) -> "GroupedPoints":
+        """Lay out groups of ``count`` points."""
+        columns: NDArray[np.intp] | slice = np.concatenate(groups)
+        if np.array_equal(columns, np.arange(count)):
+            columns = slice(None)  # spares a copy
+        members = np.zeros((count, len(groups)), np.float32)
+        for n, group in enumerate(groups):
+            members[group, n] = 1
+        return cls(columns, np.cumsum([0, *(len(g) for g in groups)])[:-1], members)
+
+    def count(self, points: Bools) -> NDArray[np.float32]:
+        """(…, N) how many points of each group are among (…, K); whole numbers."""
+        return points.astype(np.float32) @ self.members  # exact below 2^24
+
+    def require_boxes(self, counts: NDArray[np.float32]) -> None:
+        """Raise ``InputError`` if somebody of (G, N) counts has no labelled point in a group."""
+        bare = int((counts == 0).any(axis=1).sum())
+        if bare:
+            raise InputError(
+                f"{bare} annotated people have no labelled point and no box; "
+                "give boxes (G, 4), or leave those people out"
+            )
+
+
+def pair_oks(
     points: Floats,
     truth: Floats,
     labelled: Bools,
+    counts: NDArray[np.float32],
     areas: Floats,
     sigmas: Floats,
-    boxes: ArrayLike | None,
-    columns: NDArray[np.intp] | slice,
-    starts: NDArray[np.intp],
-) -> tuple[Floats, NDArray[np.int64]]:
-    """(D, N, G) similarity within each of N groups of points, and (N, G) labelled points of each.
+    boxes: Floats,
+    groups: GroupedPoints,
+    first: NDArray[np.intp],
+    second: NDArray[np.intp],
+    *,
+    halves: bool = False,
+) -> Floats:
+    """(P, N) similarity of pairs of a detection and a person within each of N groups of points.
 
-    ``columns`` are the points of all groups in a row, and ``starts`` where each group begins. The
-    similarity of a point does not depend on its group: it is computed once. See ``oks_matrix``;
-    here ``truth`` must be finite also where not labelled.
+    The similarity of a point does not depend on its group: it is computed once. See ``oks_matrix``.
+
+    Args:
+        points: (2, D, K) x and y of the detections.
+        truth: (2, G, K) of the people; finite also where not labelled.
+        labelled: (G, K).
+        counts: (G, N) labelled points in each group.
+        areas: (G,).
+        sigmas: (K,).
+        boxes: (G, 4); anything for those who have labelled points in every group.
+        groups: of the points.
+        first: (P,) the pairs' detections.
+        second: (P,) and their people.
+        halves: give pairs that are less than half similar in every group as 0. So most pairs of
+            different people are told apart without an exponential.
     """
-    counts = np.add.reduceat(labelled[:, columns], starts, axis=1, dtype=np.int64)
-    similar = point_similarity(points[:, None], truth, areas, sigmas)
-    similar *= labelled
-    oks = np.add.reduceat(similar[..., columns], starts, axis=2)
-    oks /= np.maximum(counts, 1)
-    bare = counts == 0
-    if bare.any() and len(points):
-        who = np.flatnonzero(bare.any(axis=1))
-        if boxes is None:
-            raise InputError(
-                f"{who.size} annotated people have no labelled point and no box; "
-                "give boxes (G, 4), or leave those people out"
-            )
-        near = box_similarity(points, np.asarray(boxes)[who], areas[who], sigmas)[..., columns]
-        mean = np.add.reduceat(near, starts, axis=2) / np.diff(starts, append=near.shape[2])
-        oks[:, who] = np.where(bare[who], mean, oks[:, who])
-    return oks.transpose(0, 2, 1), counts.T
+    far = points[0].take(first, axis=0)
+    far -= truth[0].take(second, axis=0)
+    far *= far
+    across = points[1].take(first, axis=0)
+    across -= truth[1].take(second, axis=0)
+    across *= across
+    far += across
+    far /= (areas[second, None] + _TINY) * (2 * (sigmas * 2) ** 2)
+    known, wanted = labelled[second], counts[second]
+    if halves:
+        # From an exponent of ln 4 on a point is at most a quarter similar; unless a third of the
+        # points is nearer, the mean of all stays below 1/3 + 2/3 * 1/4 = 1/2.
+        near = groups.count((far < _QUARTER) & known)
+        used = ((3 * near >= wanted) & (wanted > 0)).any(axis=1).nonzero()[0]
+        far, known = far[used], known[used]
+    else:
+        used = np.arange(len(far))
+    np.minimum(far, _FARTHEST, out=far)
+    np.exp(np.negative(far, out=far), out=far)
+    far *= known
+    sums = np.add.reduceat(far[:, groups.columns], groups.starts, axis=1)
+    oks = np.zeros(wanted.shape)
+    oks[used] = sums / np.maximum(wanted[used], 1)
+    bare = wanted == 0
+    who = bare.any(axis=1).nonzero()[0]
+    if len(who):
+        near = _box_pairs(points[:, first[who]], boxes[second[who]], areas[second[who]], sigmas)
+        sums = np.add.reduceat(near[:, groups.columns], groups.starts, axis=1)
+        oks[who] = np.where(bare[who], sums / groups.members.sum(axis=0), oks[who])
+    return oks
+
+
+def _box_pairs(points: Floats, boxes: Floats, areas: Floats, sigmas: Floats) -> Floats:
+    """(P, K) similarity to people of whom only a box is known.
+
+    The distance is that to the box enlarged by its own size on every side (COCO reference code:
+    the rule for ground truth without labelled points).
+    """
+    low, high = boxes.T[:2, :, None], boxes.T[2:, :, None]
+    reach = high - low
+    outside = np.maximum(0, low - reach - points) + np.maximum(0, points - (low + 2 * reach))
+    return _decay(outside.transpose(1, 2, 0).copy(), areas, sigmas)
 
 
 def oks_nms(
