@@ -31,7 +31,7 @@ class Flops:
 
     Attributes:
         parts: of the forward pass: "embed" (patches), "window", "linear" and "attention" (of the
-            encoder's blocks), "decoder", and every head by "heads/NAME".
+            encoder's blocks), "decoder", "neck", and every head by "heads/NAME".
         step: of a training step, forward and backward.
     """
 
@@ -63,12 +63,15 @@ def network_flops(
     grid = (size[0] // c.stride, size[1] // c.stride)
     tokens = c.prefix + grid[0] * grid[1]
     parts = _encoder(c, size, tokens)
-    heads = {name: _head(head, grid) for name, head in config.heads.items()}
+    neck = {"neck": _dense_head(config.neck, grid)} if config.neck else {}
+    if config.neck is not None:
+        grid = (grid[0] * config.neck.upscale, grid[1] * config.neck.upscale)
+    heads = {f"heads/{name}": _head(head, grid) for name, head in config.heads.items()}
     features = sum(parts.values())
-    step = 3 * sum(sum(layers) for layers in heads.values())
+    step = 3 * sum(sum(layers) for layers in (neck | heads).values())
     if frozen:
-        # No gradient travels beyond the first layer of each head.
-        step += features - sum(layers[0] for layers in heads.values())
+        # No gradient travels beyond the first layers that learn.
+        step += features - sum(layers[0] for layers in (neck or heads).values())
     elif lora is not None:
         # Frozen matrices pass the gradient on, but for the very first one: nothing before learns.
         first, added = _lora(c, tokens, lora)
@@ -77,7 +80,7 @@ def network_flops(
         step += before + 2 * parts["linear"] - first + 3 * (parts["attention"] + added)
     else:
         step += 3 * features - _first_product(c, size)
-    parts |= {f"heads/{name}": sum(layers) for name, layers in heads.items()}
+    parts |= {name: sum(layers) for name, layers in (neck | heads).items()}
     return Flops(parts=parts, step=step)
 
 

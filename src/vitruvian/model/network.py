@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A network: one vision transformer and any number of heads, each with a name."""
+"""A network: one vision transformer and any number of heads, each with a name.
+
+Our own small networks put a neck in between, which enlarges the feature map once for all heads.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,35 +12,57 @@ import torch
 from torch import nn
 
 from vitruvian.errors import InputError, unknown_name
-from vitruvian.model.heads import DenseHeadConfig, HeadConfig, ScaleHeadConfig, build_head
+from vitruvian.model.heads import (
+    DenseHead,
+    DenseHeadConfig,
+    HeadConfig,
+    ScaleHeadConfig,
+    build_head,
+)
 from vitruvian.model.vit import ViT, ViTConfig, layer_id
 
 _KINDS: Mapping[str, type[DenseHeadConfig] | type[ScaleHeadConfig]] = {
     "dense": DenseHeadConfig,
     "scale": ScaleHeadConfig,
 }
+_FIELDS = ("backbone", "neck", "heads")
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """Everything that decides the weights of a ``Network``: its backbone and its heads by name."""
+    """Everything that decides the weights of a ``Network``.
+
+    Attributes:
+        backbone: the transformer.
+        heads: by name; they read the neck's result, or else the backbone's.
+        neck: upsampling that the heads share, or ``None``.
+    """
 
     backbone: ViTConfig
     heads: Mapping[str, HeadConfig] = field(default_factory=dict)
+    neck: DenseHeadConfig | None = None
 
     def __post_init__(self) -> None:
+        if self.neck is not None and self.neck.in_dim != self.backbone.dim:
+            raise InputError(
+                f"a neck for features of {self.neck.in_dim} channels · wanted "
+                f"{self.backbone.dim}, the width of the backbone"
+            )
+        before = "neck" if self.neck else "backbone"
+        width = self.neck.out if self.neck else self.backbone.dim
         for name, head in self.heads.items():
-            if head.in_dim != self.backbone.dim:
+            if head.in_dim != width:
                 raise InputError(
                     f"head {name!r} for features of {head.in_dim} channels · wanted "
-                    f"{self.backbone.dim}, the width of the backbone"
+                    f"{width}, the width of the {before}"
                 )
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as JSON values; each head says its kind."""
         kinds = {cls: kind for kind, cls in _KINDS.items()}
         heads = {n: {"kind": kinds[type(h)], **h.to_dict()} for n, h in self.heads.items()}
-        return {"backbone": self.backbone.to_dict(), "heads": heads}
+        neck = {"neck": self.neck.to_dict()} if self.neck else {}
+        return {"backbone": self.backbone.to_dict(), **neck, "heads": heads}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -45,8 +70,8 @@ class NetworkConfig:
         _check_mapping(data)
         _check_mapping(data.get("heads", {}))
         for key in data:
-            if key not in ("backbone", "heads"):
-                raise unknown_name("field of NetworkConfig", str(key), ("backbone", "heads"))
+            if key not in _FIELDS:
+                raise unknown_name("field of NetworkConfig", str(key), _FIELDS)
         if "backbone" not in data:
             raise InputError("NetworkConfig: no backbone given · wanted the fields of a ViTConfig")
         heads = {}
@@ -57,11 +82,12 @@ class NetworkConfig:
                 raise unknown_name("kind of head", str(kind), _KINDS)
             rest = {k: v for k, v in fields.items() if k != "kind"}
             heads[name] = _KINDS[kind].from_dict(rest)
-        return cls(backbone=ViTConfig.from_dict(data["backbone"]), heads=heads)
+        neck = None if data.get("neck") is None else DenseHeadConfig.from_dict(data["neck"])
+        return cls(backbone=ViTConfig.from_dict(data["backbone"]), heads=heads, neck=neck)
 
 
 class Network(nn.Module):
-    """One ``ViT`` and its heads; the state dict is ``backbone.…`` and ``heads.{name}.…``.
+    """One ``ViT`` and its heads; the state dict is ``backbone.…``, ``heads.{name}.…``, ``neck.…``.
 
     Building under ``torch.device("meta")`` costs no memory; fill it with
     ``load_state_dict(weights, assign=True)``.
@@ -71,18 +97,22 @@ class Network(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = ViT(config.backbone)
+        self.neck = None if config.neck is None else DenseHead(config.neck)
         self.heads = nn.ModuleDict({name: build_head(head) for name, head in config.heads.items()})
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Give every weight its starting value (the table is in ``initialise``)."""
         self.backbone.reset_parameters()
+        if self.neck is not None:
+            self.neck.reset_parameters()
         for head in self.heads.values():
             head.reset_parameters()  # pyright: ignore[reportCallIssue]
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the feature map (B, D, rows, columns) of normalised pictures (B, 3, H, W)."""
-        return self.backbone.features(images)
+        """Return what heads read, (B, D, rows, columns), of normalised pictures (B, 3, H, W)."""
+        features = self.backbone.features(images)
+        return features if self.neck is None else self.neck(features)
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the raw result of every head for normalised pictures (B, 3, H, W).
@@ -95,7 +125,7 @@ class Network(nn.Module):
         return {name: head(features) for name, head in self.heads.items()}
 
     def layer_id(self, name: str) -> int:
-        """Return the layer of a weight by its name here, see ``vit.layer_id``; heads come last."""
+        """Return the layer of a weight by its name here, see ``vit.layer_id``; the rest is last."""
         depth = self.config.backbone.depth
         inside = name.removeprefix("backbone.")
         return layer_id(inside, depth) if inside != name else depth + 1

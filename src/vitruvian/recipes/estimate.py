@@ -335,7 +335,11 @@ def trace_step(
             module.checkpointing = checkpointing  # pyright: ignore[reportArgumentType]
     behind: list[int] = []
     meter = Meter([*network.state_dict().values(), *batch.values()])
-    parts = [network.decoder] if isinstance(network, MAE) else list(network.heads.values())  # pyright: ignore
+    if isinstance(network, MAE):
+        parts: list[nn.Module] = [network.decoder]
+    else:
+        assert isinstance(network, Network)
+        parts = [network.neck] if network.neck is not None else list(network.heads.values())
     hooks = [
         part.register_forward_pre_hook(lambda *_: behind.append(meter.live))  # pyright: ignore
         for part in parts

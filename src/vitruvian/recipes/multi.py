@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from vitruvian.errors import InputError, unknown_name
 from vitruvian.geometry import Size
+from vitruvian.model.heads import DenseHeadConfig, HeadConfig
+from vitruvian.model.network import NetworkConfig
 from vitruvian.model.sizes import ViTConfig
 from vitruvian.recipes.dense import LIFTED
 from vitruvian.recipes.finetune import OWN_INPUT, is_first, is_second, named, own_run, words
@@ -64,12 +66,30 @@ def multi(
         else:
             built[name] = LIFTED if name == "depth" else Normals()
     asking = [(task, WEIGHTS[name]) for name, task in built.items()]
+    name = named(size)
+    published = is_first(name) or is_second(name)
     run = own_run(
         "multi", size, asking, samples=samples, steps=steps, epochs=epochs, batch=batch,
         input_size=input_size,
     )  # fmt: skip
     loop = replace(run.loop, ema=EMA)
-    name = named(size)
-    if is_first(name) or is_second(name):  # the rates of their single tasks
+    if published:  # the heads and rates of their single tasks
         loop = replace(loop, optimiser=OptimiserConfig(lr=5e-4, layer_decay=0.85))
-    return replace(run, loop=loop)
+        return replace(run, loop=loop)
+    return replace(run, loop=loop, network=with_neck(run.network))
+
+
+def with_neck(network: NetworkConfig) -> NetworkConfig:
+    """Return a network whose heads share their upsampling to a quarter of the input's size [V].
+
+    Four heads of their own cost a small backbone's training three times its own work.
+    """
+    width = max(64, network.backbone.dim // 2)
+    neck = DenseHeadConfig(
+        in_dim=network.backbone.dim, out=width, widths=(width, width), init="kaiming"
+    )
+    heads: dict[str, HeadConfig] = {}
+    for name, head in network.heads.items():
+        assert isinstance(head, DenseHeadConfig)
+        heads[name] = replace(head, in_dim=width, widths=(), refine=(width,))
+    return NetworkConfig(backbone=network.backbone, neck=neck, heads=heads)
