@@ -53,6 +53,7 @@ def striped(count: int = 16, *, shuffled: bool = False) -> Listed:
         annotations = {
             "parts": Raster(law="label", values=labels.astype(np.uint8), vocabulary=parts),
             "pose": Points(vocabulary=coco, xy=xy, scores=np.ones(17, np.float32)),
+            "depth": Raster(law="scalar", values=labels - 2.0, kind="metric"),
         }
         person = Person(box=BOX, annotations=annotations)
         made.append(Sample(image=image.astype(np.uint8), people=(person,)))
@@ -80,6 +81,17 @@ def test_parts_are_told_apart_only_where_pictures_tell(method: str) -> None:
     noise = probe(net, windows_of(striped(shuffled=True), task, SIZE), task, config)
     assert found["mIoU"] > 0.8
     assert noise["mIoU"] < 0.7
+
+
+@pytest.mark.parametrize("method", ["linear", "decoder"])
+def test_depth_is_learned_only_where_pictures_tell(method: str) -> None:
+    """Also from below the floor of the published loss, which has no slope there."""
+    config = ProbeConfig(method=method, steps=60, batch=6)  # pyright: ignore
+    task, net = make("depth"), network()
+    found = probe(net, windows_of(striped(), task, SIZE), task, config)
+    idle = replace(config, steps=1, lr=1e-9)
+    still = probe(net, windows_of(striped(), task, SIZE), task, idle)
+    assert found["RMSE"] < 0.8 * still["RMSE"]  # a hard edge through maps of 4×3 patches
 
 
 def test_points_are_found_by_a_decoder() -> None:

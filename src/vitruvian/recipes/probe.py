@@ -27,10 +27,11 @@ from vitruvian.model.heads import DenseHead, DenseHeadConfig
 from vitruvian.model.mae import MAE
 from vitruvian.model.network import Network
 from vitruvian.person import Person
+from vitruvian.recipes.dense import LIFTED
 from vitruvian.recipes.objectives import normalised
 from vitruvian.recipes.run import Method, Probeable, Probed
 from vitruvian.recipes.samples import has_labels, in_words, vocabularies_of
-from vitruvian.tasks import Parts, Pose, Task, View, make
+from vitruvian.tasks import Depth, Parts, Pose, Task, View, make
 from vitruvian.train.optim import clip_gradients
 from vitruvian.train.parallel import inner
 from vitruvian.train.schedule import cosine
@@ -331,10 +332,14 @@ def _learned(
         task = Pose(
             vocabulary=task.vocabulary, stride=stride, sigma=sigma, objective="cross_entropy"
         )
+    if isinstance(task, Depth):
+        task = LIFTED  # as published, what begins below the loss's floor never learns
     head = DenseHead(
         DenseHeadConfig(in_dim=features.shape[1], out=task.channels, widths=(64,) * stages)
     )
     nn.init.zeros_(head.predict.weight)
+    if isinstance(task, Depth):
+        nn.init.constant_(head.predict.bias, 0.5)  # pyright: ignore[reportArgumentType]
     whole = Crop.whole(windows.size)
     taught = [i for i, test in enumerate(windows.test.tolist()) if not test]
     made = [task.encode(windows.people[i], whole) for i in taught]
