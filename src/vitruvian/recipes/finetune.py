@@ -67,7 +67,10 @@ def own_window(
     size: Size = OWN_INPUT, *, framing: Literal["person", "picture"] = "person"
 ) -> Window:
     """Return the windows of our own sizes [V]: milder than published, for short trainings."""
-    pixels = PixelAugment(photometric=Photometric(), box=0.1, gaussian=0.1, hole=0.3)
+    pixels = PixelAugment(
+        photometric=Photometric(saturation=(0.0, 1.5)), down_up=0.1, down_up_scale=(0.3, 0.9),
+        box=0.1, gaussian=0.1, noise=0.2, noise_variance=(5.0, 200.0), jpeg=0.2, hole=0.3,
+    )  # fmt: skip
     if framing == "picture":
         return DenseAugment(
             size=size, resize=(0.75, 1.5), crop=0.5, rotation=0.5, rotation_by=30, mirror=0.5,
