@@ -15,6 +15,7 @@ from vitruvian.vocabulary import Vocabulary
 
 _SMALL = 32  # pixels; people narrower and lower than this teach little
 _GRAZING = 0.01
+_MANY = 1000  # vectors of a map that must be there to judge it alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,7 @@ class _ValueTally:
     low: float = np.inf
     high: float = -np.inf
     flat: int = 0
-    facing: list[float] = field(default_factory=list[float])
+    facing: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
 
 
 class Survey:
@@ -155,7 +156,7 @@ class Survey:
             tally.low, tally.high = min(tally.low, low), max(tally.high, high)
             tally.flat += low == high
         if raster.law == "vector":
-            tally.facing.append(float(np.mean(inside[:, 2] < _GRAZING)))
+            tally.facing.append((float(np.mean(inside[:, 2] < _GRAZING)), len(inside)))
 
     def _add_labels(self, name: str, raster: Raster, words: Vocabulary) -> None:
         tally = self._labels.get(name)
@@ -372,7 +373,7 @@ def _about_values(name: str, tally: _ValueTally) -> Iterator[Finding]:
     if tally.law == "scalar":
         text += f", {kinds}, from {tally.low:.4g} to {tally.high:.4g}"
     if tally.facing:
-        text += f", {np.mean(tally.facing):.0%} of vectors face the viewer"
+        text += f", {_facing(tally):.0%} of vectors face the viewer"
     yield Finding(state="note", text=f"{text}; {share:.0%} of pixels known")
     if len(tally.kinds) > 1:
         yield Finding(
@@ -393,11 +394,18 @@ def _about_values(name: str, tally: _ValueTally) -> Iterator[Finding]:
             text=f"{name}: {tally.flat} of {tally.maps} maps have one and the same value all over",
             remedy="check how they were written",
         )
-    away = sum(one < 0.95 for one in tally.facing)
-    if away:
+    # Slivers of people at the edge of a wide view may honestly turn away from its axis.
+    away = sum(share < 0.5 and count >= _MANY for share, count in tally.facing)
+    if tally.facing and (away or _facing(tally) < 0.95):
         yield Finding(
             state="bad",
-            text=f"{name}: in {away} of {tally.maps} maps fewer than 95 % of the normals face the "
-            "viewer, as visible surfaces do",
+            text=f"{name}: {_facing(tally):.0%} of all normals face the viewer, and in {away} of "
+            f"{tally.maps} maps fewer than half do; visible surfaces do",
             remedy="their axes are not what was stated: pack them again with the right convention",
         )
+
+
+def _facing(tally: _ValueTally) -> float:
+    """Return the share of all vectors that face the viewer."""
+    shares, counts = np.array(tally.facing).T
+    return float((shares * counts).sum() / counts.sum())
