@@ -28,7 +28,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
 from vitruvian import image
@@ -36,6 +35,7 @@ from vitruvian.curate import plan
 from vitruvian.curate.basics import Blur, Geometry, Hashes, Integrity, perceptual_hash
 from vitruvian.curate.engines import Here, Local, Ray
 from vitruvian.curate.pack import pack
+from vitruvian.curate.parquet import write_table
 from vitruvian.curate.policy import parse_policy
 from vitruvian.curate.raw import open_raw, read_raw_index
 from vitruvian.curate.records import FORMAT, digest
@@ -245,7 +245,7 @@ def made_records(root: Path, rows: int, per_shard: int = 4096) -> Tree:
 def write(path: Path, table: pa.Table, note: dict[str, object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     named = table.replace_schema_metadata({"vitruvian": json.dumps(note)})
-    pq.write_table(named, path, compression="zstd")
+    write_table(named, path)
 
 
 def policy_seconds(folder: Path, rows: int) -> float:

@@ -35,6 +35,7 @@ Source = str | Path | bytes | NDArray[Any] | Image.Image
 
 _FORMATS = ("PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF", "JPEG2000", "PPM")
 _WANTED = "JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF, JPEG 2000 or PPM"
+_BYTES = (bytes, bytearray, memoryview)
 _open_lock = threading.Lock()
 
 
@@ -94,8 +95,9 @@ def read_reduced(source: str | Path | bytes, enough: int) -> NDArray[np.uint8]:
 
     Args:
         source: a path, or the bytes of a picture file.
-        enough: pixels that suffice along the longer side: libjpeg then decodes at the smallest of
-            its scales (N/8) that has as many; 0 and other formats than JPEG give the whole size.
+        enough: pixels that suffice along the longer side: libjpeg then decodes at a half, a quarter
+            or an eighth if that still has as many (its other scales take longer than the whole
+            picture); 0 and other formats than JPEG give the whole size.
 
     Raises:
         ImageError: as `read`, for the same files.
@@ -127,7 +129,9 @@ def probe(source: str | Path | bytes) -> ImageHeader:
             name, data = _load(source)
             jpeg = _jpeg_header(name, data)
         orientation = _orientation(jpeg.exif)
-        width, height = (jpeg.width, jpeg.height)[:: -1 if orientation > 4 else 1]
+        width, height = jpeg.width, jpeg.height
+        if orientation > 4:
+            width, height = height, width
         return ImageHeader(width=width, height=height, format="jpeg", orientation=orientation)
     name, data = _load(source)
     with _open(name, data) as picture, _named_errors(name):
@@ -144,7 +148,7 @@ def probe(source: str | Path | bytes) -> ImageHeader:
 
 def _load(source: str | Path | bytes, first: int = -1) -> tuple[str, bytes]:
     """Return a name for messages and the (``first``) bytes of a file."""
-    if isinstance(source, bytes | bytearray | memoryview):
+    if isinstance(source, _BYTES):
         name, data = "the given bytes", bytes(source)
     else:
         name = str(source)
@@ -203,6 +207,11 @@ def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
 # ---------------------------------------------------------------------------------------- JPEG
 
 
+_marker = struct.Struct(">BBH").unpack_from  # 0xFF, the kind of segment, its length
+_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_TELLING = _SIZES | {0xD9, 0xDA, 0xE1, 0xE2, 0xFF}  # all others are skipped
+
+
 class _Jpeg(NamedTuple):
     height: int
     width: int
@@ -214,13 +223,16 @@ class _Jpeg(NamedTuple):
 
 def _jpeg_header(name: str, data: bytes) -> _Jpeg:
     """Walk the segments of a JPEG up to its first scan (ITU T.81, annex B)."""
-    at, exif = 2, b""
+    at, exif, last = 2, b"", len(data) - 4
     size: tuple[int, int, int, bool] | None = None
     profile: dict[int, bytes] = {}
-    while at + 4 <= len(data):
-        marker = data[at + 1]
-        if data[at] != 0xFF:
+    while at <= last:
+        begin, marker, length = _marker(data, at)
+        if begin != 0xFF:
             break
+        if marker not in _TELLING:
+            at += 2 + length
+            continue
         if marker == 0xFF:  # fill byte
             at += 1
             continue
@@ -228,16 +240,16 @@ def _jpeg_header(name: str, data: bytes) -> _Jpeg:
             if size is None:
                 break
             icc = b"".join(profile[key] for key in sorted(profile))
-            return _Jpeg(*size, exif=exif, profile=icc)
-        body = data[at + 4 : at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and len(body) >= 6:
-            height, width = struct.unpack(">HH", body[1:5])
+            return _Jpeg(*size, exif, icc)
+        body = data[at + 4 : at + 2 + length]
+        if marker in _SIZES and len(body) >= 6:
+            height, width = struct.unpack_from(">HH", body, 1)
             size = height, width, body[5], marker in (0xC2, 0xC6, 0xCA, 0xCE)
         elif marker == 0xE1 and body.startswith(b"Exif\0\0"):
             exif = exif or body
         elif marker == 0xE2 and body.startswith(b"ICC_PROFILE\0") and len(body) > 14:
             profile[body[12]] = body[14:]
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        at += 2 + length
     kind = "truncated" if at + 4 > len(data) else "corrupt"
     raise ImageError(f"{name} is {kind}: its JPEG header is incomplete: fetch it again")
 
@@ -259,10 +271,12 @@ def _decode_jpeg(data: bytes, header: _Jpeg, enough: int) -> NDArray[np.uint8]:
     """Decode strictly; RGB, or one channel of shape (H, W) for a grey picture with a profile."""
     grey = header.components == 1 and bool(header.profile)
     colours = "GRAY" if grey else "RGB"
-    longer = "min_width" if header.width >= header.height else "min_height"
     decode: Any = functools.partial(cast("Any", simplejpeg).decode_jpeg, strict=True)
-    if enough:
-        decode = functools.partial(decode, **{longer: enough})
+    longer = max(header.width, header.height)
+    if 0 < enough < longer:  # what is averaged down afterwards needs no smooth colours
+        factor = next((f for f in (8, 4, 2) if longer >= enough * f), 1)
+        side = "min_width" if header.width >= header.height else "min_height"
+        decode = functools.partial(decode, fastupsample=True, **{side: -(-longer // factor)})
     try:
         pixels = decode(data, colours)
     except ValueError:
@@ -390,6 +404,8 @@ def _png_chunk(data: bytes, wanted: bytes) -> bytes:
 
 def _orientation(exif: bytes) -> int:
     """Read tag 0x0112 of an EXIF block; 1 when it is absent or the block is damaged."""
+    if not exif:
+        return 1
     block = exif.removeprefix(b"Exif\0\0")
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
     if order is None:

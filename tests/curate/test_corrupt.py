@@ -198,16 +198,16 @@ def test_a_full_disk_leaves_a_tree_that_resumes(tmp_path, monkeypatch):
     from vitruvian.curate import records
 
     tree = packed(tmp_path, many(20))
-    plain, left = records.pq.write_table, [1]
+    plain, left = records.write_table, [1]
 
-    def full(table, path, **options):
+    def full(table, path):
         if not left[0]:
             path.write_bytes(b"PAR1 half")
             raise OSError(errno.ENOSPC, "No space left on device")
         left[0] -= 1
-        plain(table, path, **options)
+        plain(table, path)
 
-    monkeypatch.setattr(records.pq, "write_table", full)
+    monkeypatch.setattr(records, "write_table", full)
     tally = finish(tree, [Integrity()], Here())
     assert tally.shards == 1
     assert tally.fatal is not None

@@ -12,7 +12,7 @@ import simplejpeg  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
 
 from vitruvian.curate.shardwork import MAX_SIDE
-from vitruvian.curate.stage import BASE, Picture, Row, Scorer
+from vitruvian.curate.stage import COPIES, Picture, Row, Scorer
 
 
 def decoder_versions() -> dict[str, str]:
@@ -20,6 +20,9 @@ def decoder_versions() -> dict[str, str]:
     import PIL
 
     return {"opencv": cv2.__version__, "pillow": PIL.__version__, "jpeg": simplejpeg.__version__}
+
+
+_SIDE = 512  # of the copy that both hashes and blur look at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +108,11 @@ class Hashes:
 
     def identity(self) -> Mapping[str, Any]:
         """Return what its answers depend on."""
-        return {"version": 1, "base": BASE, "libraries": decoder_versions()}
+        return {"version": 1, "copies": COPIES, "libraries": decoder_versions()}
 
     def open(self) -> Scorer:
         """Return the scorer."""
-        return lambda pictures: [{"phash": perceptual_hash(p.pixels(BASE))} for p in pictures]
+        return lambda pictures: [{"phash": perceptual_hash(p.pixels(_SIDE))} for p in pictures]
 
 
 def perceptual_hash(pixels: NDArray[np.uint8]) -> int:
@@ -132,7 +135,7 @@ class Blur:
         side: longer side of the copy in pixels, so that large and small pictures compare.
     """
 
-    side: int = 512
+    side: int = _SIDE
     name: str = field(default="blur", init=False)
     decodes: bool = field(default=True, init=False)
     upstream: None = field(default=None, init=False)
@@ -144,7 +147,7 @@ class Blur:
 
     def identity(self) -> Mapping[str, Any]:
         """Return what its answers depend on."""
-        return {"version": 1, "side": self.side, "base": BASE, "libraries": decoder_versions()}
+        return {"version": 1, "side": self.side, "copies": COPIES, "libraries": decoder_versions()}
 
     def open(self) -> Scorer:
         """Return the scorer."""

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from vitruvian.curate.parquet import read_some
 from vitruvian.curate.policy import PARAMETER, Policy
 from vitruvian.curate.records import find_fingerprint
 from vitruvian.curate.tree import ShardRef, Tree
@@ -24,7 +25,7 @@ STAGES = (
 RANKED = ("hashes_phash", "geometry_width", "geometry_height")
 """Columns that decide between duplicates."""
 _WORDS = ("status", "licence", "format", "score_kind")  # few different ones: read as numbers
-_BLOCK_ROWS = 1 << 20
+_BLOCK_ROWS = 1 << 19
 
 
 @dataclass(frozen=True)
@@ -71,16 +72,34 @@ def needed(tree: Tree, policy: Policy, first: ShardRef, use: dict[str, str]) -> 
     return Columns(stages, ("source",) if "source" in words else ())
 
 
-def blocks(shards: Sequence[ShardRef]) -> Iterator[tuple[int, list[ShardRef]]]:
-    """Yield shards of about a million rows together, and how many were yielded."""
-    block: list[ShardRef] = []
-    rows = 0
-    for done, shard in enumerate(shards, 1):
-        block.append(shard)
-        rows += pq.read_metadata(shard.index).num_rows
-        if rows >= _BLOCK_ROWS or done == len(shards):
-            yield done, block
-            block, rows = [], 0
+def read_blocks(
+    tree: Tree, columns: Columns, shards: Sequence[ShardRef], rows: Sequence[int]
+) -> Iterator[tuple[int, pa.Table]]:
+    """Yield tables of some hundred thousand rows, and how many shards they are up to.
+
+    While one is worked on the next is read.
+
+    Args:
+        tree: the curation.
+        columns: what to read.
+        shards: all of them.
+        rows: how many each has.
+    """
+    ends: list[int] = []
+    count = 0
+    for end, number in enumerate(rows, 1):
+        count += number
+        if count >= _BLOCK_ROWS or end == len(shards):
+            ends.append(end)
+            count = 0
+    with ThreadPoolExecutor(1) as pool:
+        parts = [shards[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        reading = pool.submit(read_block, tree, columns, parts[0])
+        for part, end in zip([*parts[1:], None], ends, strict=True):
+            table = reading.result()
+            if part is not None:
+                reading = pool.submit(read_block, tree, columns, part)
+            yield end, table
 
 
 def read_block(tree: Tree, columns: Columns, shards: Sequence[ShardRef]) -> pa.Table:
@@ -89,14 +108,16 @@ def read_block(tree: Tree, columns: Columns, shards: Sequence[ShardRef]) -> pa.T
     Raises:
         InputError: if a record has not as many rows as its shard.
     """
-    base = ["row", "uid", "offset", "length", "licence", *columns.raw]
-    with ThreadPoolExecutor(4) as pool:
+    base = ["uid", "offset", "length", "licence", *columns.raw]
+    with ThreadPoolExecutor(2) as pool:
         indices = list(pool.map(lambda shard: _columns_of(shard.index, base), shards))
         table = pa.concat_tables(indices)
         counts = np.array([len(one) for one in indices])
         numbers = pa.array(np.repeat(np.arange(len(shards), dtype=np.int32), counts))
         names = pa.DictionaryArray.from_arrays(numbers, [shard.name for shard in shards])
         table = table.append_column("shard", names)
+        rows = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
+        table = table.append_column("row", pa.array(rows))
         for stage, (mark, wanted) in columns.stages.items():
             paths = [tree.record(stage, mark, shard) for shard in shards]
             found = list(pool.map(lambda path: _columns_of(path, wanted), paths))  # noqa: B023
@@ -110,11 +131,8 @@ def read_block(tree: Tree, columns: Columns, shards: Sequence[ShardRef]) -> pa.T
 
 
 def _columns_of(path: Path, columns: Sequence[str]) -> pa.Table:
-    """Read columns of a small file, without what `pyarrow.parquet.read_table` does beside."""
-    words = [name for name in columns if name in _WORDS]
-    with pq.ParquetFile(path, read_dictionary=words) as file:
-        # without any column there would be no rows either
-        return file.read(columns=list(columns) or ["row"], use_threads=False)
+    # without any column there would be no rows either
+    return read_some(path, columns or ["row"], [name for name in columns if name in _WORDS])
 
 
 def vectors_of(tree: Tree, mark: str, table: pa.Table) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vitruvian.curate.basics import decoder_versions
 from vitruvian.curate.people import model_identity
-from vitruvian.curate.stage import BASE, Picture, Row, Scorer, file_digest
+from vitruvian.curate.stage import BASE, COPIES, Picture, Row, Scorer, file_digest
 from vitruvian.errors import InputError, missing_extra
 from vitruvian.files import read_json
 from vitruvian.model.catalogue import find
@@ -69,7 +69,7 @@ class Embedding:
     def identity(self) -> Mapping[str, Any]:
         """Return what its answers depend on."""
         return {
-            "version": 1, "base": BASE, "model": model_identity(self.model),
+            "version": 1, "copies": COPIES, "model": model_identity(self.model),
             "libraries": decoder_versions(),
         }  # fmt: skip
 

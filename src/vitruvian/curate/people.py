@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vitruvian.curate.basics import decoder_versions
 from vitruvian.curate.scale import at_original_size
-from vitruvian.curate.stage import BASE, Picture, Row, Scorer, file_digest
+from vitruvian.curate.stage import BASE, COPIES, Picture, Row, Scorer, file_digest
 from vitruvian.errors import InputError
 from vitruvian.model.catalogue import find
 from vitruvian.predict.detect import DEFAULT_DETECTOR, Boxes, Detector, TransformersDetector
@@ -57,7 +57,9 @@ class Person:
         Raises:
             WeightsError: if the detector was not fetched; names the command.
         """
-        common = {"version": 1, "side": self.side, "base": BASE, "libraries": decoder_versions()}
+        common = {
+            "version": 1, "side": self.side, "copies": COPIES, "libraries": decoder_versions(),
+        }  # fmt: skip
         if self.make is not None:
             assert self.key
             return {**common, "detector": self.key}

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vitruvian.curate.parquet import read_footer, write_table
 from vitruvian.curate.tree import ShardRef, committed, flush_folder
 from vitruvian.data.reader import PlacedFile
 from vitruvian.data.shards import make_uid
@@ -128,7 +129,7 @@ class RawShard:
         table = pa.Table.from_pylist(self.rows, schema=COLUMNS)
         table = table.replace_schema_metadata({"vitruvian": json.dumps(note, sort_keys=True)})
         with committed(self._shard.index) as target:
-            pq.write_table(table, target, compression="zstd")
+            write_table(table, target)
         flush_folder(self._shard.tar.parent)
 
     def discard(self) -> None:
@@ -138,13 +139,13 @@ class RawShard:
 
 
 def read_raw_note(shard: ShardRef) -> dict[str, Any]:
-    """Return the note of a raw index: format, size, sha256, provenance.
+    """Return the note of a raw index: format, size, sha256, provenance, and its number of rows.
 
     Raises:
         InputError: if it is no raw index.
     """
     try:
-        footer = pq.read_metadata(shard.index)
+        footer = read_footer(shard.index)
         note = json.loads((footer.metadata or {}).get(b"vitruvian", b"{}"))
     except (OSError, pa.ArrowException, ValueError) as error:
         raise InputError(f"{shard.index}: no intact index ({error}): pack it again") from error
@@ -153,7 +154,7 @@ def read_raw_note(shard: ShardRef) -> dict[str, Any]:
             f"{shard.index}: not the index of a raw shard: wanted one that  vitruvian curate pack  "
             "wrote"
         )
-    return note
+    return {**note, "rows": footer.num_rows}
 
 
 def read_raw_index(shard: ShardRef, columns: Sequence[str] | None = None) -> pa.Table:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vitruvian import __version__
+from vitruvian.curate.parquet import read_footer, write_table
 from vitruvian.curate.raw import read_raw_note
 from vitruvian.curate.stage import COMMON, TIMING, Stage, fingerprint
 from vitruvian.curate.tree import ShardRef, Tree, committed
@@ -72,13 +73,13 @@ def write_record(
     }
     named = table.replace_schema_metadata({"vitruvian": json.dumps(note, sort_keys=True)})
     with committed(path) as temporary:
-        pq.write_table(named, temporary, compression="zstd")
+        write_table(named, temporary)
 
 
 def read_record_note(path: Path) -> dict[str, Any] | None:
     """Return the note of a record; ``None`` if it is missing, empty, cut or something else."""
     try:
-        footer = pq.read_metadata(path)
+        footer = read_footer(path)
     except (OSError, pa.ArrowException):
         return None
     with contextlib.suppress(ValueError):

@@ -10,7 +10,9 @@ view anywhere.
 import hashlib
 import heapq
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
@@ -22,14 +24,13 @@ from numpy.typing import NDArray
 from vitruvian.curate.columns import (
     RANKED,
     Columns,
-    blocks,
     halves,
     needed,
-    read_block,
+    read_blocks,
     vectors_of,
 )
 from vitruvian.curate.duplicates import capped, clusters_of, equal_files, near_hashes, near_vectors
-from vitruvian.curate.policy import Policy
+from vitruvian.curate.policy import PARAMETER, Policy
 from vitruvian.curate.raw import read_raw_note
 from vitruvian.curate.records import find_fingerprint, read_record_note
 from vitruvian.curate.tree import ShardRef, Tree
@@ -74,14 +75,17 @@ def select(
     chosen = dict(use or {})
     columns = needed(tree, policy, shards[0], chosen)
     values = _values(tree, policy, columns, shards)
-    digest = _digest(tree, policy, values, columns, shards)
+    digest, rows = _digest(tree, policy, values, columns, shards)
     folder = tree.root / "views" / digest
     if (folder / "view.json").exists():
         return read_view(folder)
     connection = duckdb.connect()
     connection.execute(_MACROS)
     # a policy is a file from somewhere: its expressions see the records and nothing else
-    connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+    connection.execute(
+        "SET preserve_insertion_order = true; SET enable_external_access = false; "
+        "SET lock_configuration = true"
+    )
     about = {
         "policy": asdict(policy), "values": values, "shards": len(shards),
         "fingerprints": {name: mark for name, (mark, _) in columns.stages.items()},
@@ -89,11 +93,10 @@ def select(
     view = View(digest=digest, policy=policy.digest(), about=about)
     view.funnel = [RuleTally(name=rule.name, reason=rule.reason) for rule in policy.rules]
     kept = _Kept(policy, view)
-    total = sum(pq.read_metadata(shard.index).num_rows for shard in shards)
-    for done, block in blocks(shards):
-        table = read_block(tree, columns, block)
+    ask = _Asker(connection, values)
+    for done, table in read_blocks(tree, columns, shards, rows):
         try:
-            _judge(connection, table, policy, values, kept, total)
+            kept.add(table, ask, sum(rows))
         except duckdb.Error as error:
             text = str(error).splitlines()[0]
             raise InputError(
@@ -164,58 +167,66 @@ def _digest(
     values: Mapping[str, Any],
     columns: Columns,
     shards: Sequence[ShardRef],
-) -> str:
-    """Return the name of the view.
+) -> tuple[str, list[int]]:
+    """Return the name of the view, and how many rows each shard has.
 
     Raises:
         InputError: if a record is missing or belongs to another state of its shard.
     """
     content = hashlib.sha256(f"{policy.digest()} {json.dumps(values, sort_keys=True)}".encode())
-    missing: dict[str, int] = {}
-    for shard in shards:
-        mark = read_raw_note(shard)["sha256"]
-        content.update(f"{shard.name} {mark}".encode())
-        for stage, (print_, _) in columns.stages.items():
-            note = read_record_note(tree.record(stage, print_, shard))
-            if note is None or note["shard_sha256"] != mark:
-                missing[stage] = missing.get(stage, 0) + 1
+    missing: Counter[str] = Counter()
+    rows: list[int] = []
+
+    def look(shard: ShardRef) -> tuple[int, str, list[str]]:
+        about = read_raw_note(shard)
+        parts, absent = [f"{shard.name} {about['sha256']}"], list[str]()
+        for stage, (mark, _) in columns.stages.items():
+            note = read_record_note(tree.record(stage, mark, shard))
+            if note is None or note["shard_sha256"] != about["sha256"]:
+                absent.append(stage)
             else:
-                content.update(f"{stage} {note['digest']}".encode())
+                parts.append(f"{stage} {note['digest']}")
+        return about["rows"], "".join(parts), absent
+
+    with ThreadPoolExecutor(2) as pool:
+        for count, text, absent in pool.map(look, shards):
+            rows.append(count)
+            content.update(text.encode())
+            missing.update(absent)
     if missing:
         counts = ", ".join(f"{stage} of {count}" for stage, count in missing.items())
         raise InputError(
             f"records are missing: {counts} of {len(shards)} shards: go on with  vitruvian curate "
             f"score {tree.root} --stages {' '.join(missing)}"
         )
-    return content.hexdigest()[:16]
+    return content.hexdigest()[:16], rows
 
 
 # ------------------------------------------------------------------------------------- rules
 
 
-def _judge(
-    connection: Any,
-    table: pa.Table,
-    policy: Policy,
-    values: Mapping[str, Any],
-    kept: "_Kept",
-    total: int,
-) -> None:
-    """Evaluate all rules over a block."""
-    texts = policy.expressions()
-    names = [f"r{number}" for number in range(len(texts))]
-    parts = [f"({text}) AS {name}" for name, text in zip(names, texts, strict=True)]
-    connection.register("rows_", table.append_column("n_", pa.array(np.arange(len(table)))))
-    if "count_score" in values and "person_boxes" in table.column_names:
-        parts.append("list_filter(person_boxes, lambda b: b.score > $count_score) AS boxes_")
-        names.append("boxes_")
-    # the expressions are the policy's point; the connection sees nothing but these rows
-    query = f"SELECT n_, {', '.join(parts)} FROM rows_ ORDER BY n_"  # noqa: S608
-    found = connection.sql(query, params=dict(values)).to_arrow_table()
-    connection.unregister("rows_")
-    if names[-1] == "boxes_":
-        table = table.append_column("boxes", found["boxes_"])
-    kept.add(table, [found[name] for name in names if name != "boxes_"], total)
+class _Asker:
+    """Evaluates expressions over the rows of a table."""
+
+    def __init__(self, connection: Any, values: Mapping[str, Any]) -> None:
+        self._connection, self.values = connection, dict(values)
+
+    def __call__(self, table: pa.Table, texts: Sequence[str]) -> list[pa.ChunkedArray]:
+        if not texts:
+            return []
+        asked = {n for text in texts for n in PARAMETER.findall(text)}
+        values = {name: value for name, value in self.values.items() if name in asked}
+        parts = [f"({text}) AS r{number}" for number, text in enumerate(texts)]
+        numbered = table.append_column("n_", pa.array(np.arange(len(table))))
+        self._connection.register("rows_", numbered)
+        # the expressions are the policy's point; the connection sees nothing but these rows
+        query = f"SELECT n_, {', '.join(parts)} FROM rows_"  # noqa: S608
+        found = self._connection.sql(query, params=values).to_arrow_table()
+        self._connection.unregister("rows_")
+        order = found["n_"].to_numpy()
+        if (np.diff(order) < 0).any():  # it keeps the order of rows; this costs nothing
+            found = found.take(pa.array(np.argsort(order)))
+        return [found[f"r{number}"] for number in range(len(texts))]
 
 
 class _Kept:
@@ -227,14 +238,13 @@ class _Kept:
         self._samples: list[pa.Table] = []
         self._shown: dict[tuple[str, str], list[tuple[int, str, int]]] = {}
 
-    def add(self, table: pa.Table, answers: Sequence[pa.ChunkedArray], total: int) -> None:
+    def add(self, table: pa.Table, ask: _Asker, total: int) -> None:
+        """Evaluate the rules over a block, and what is asked of pictures that are kept."""
         policy, view = self.policy, self.view
         uids = halves(table["uid"])
         keep = np.ones(len(table), bool)
-        many = len(policy.rules)  # more answers than rules: the last one is not the policy's
-        for rule, tally, answer in zip(
-            policy.rules, view.funnel[:many], answers[:many], strict=True
-        ):
+        answers = ask(table, [rule.keep for rule in policy.rules])
+        for rule, tally, answer in zip(policy.rules, view.funnel, answers, strict=False):
             unknown = np.asarray(answer.is_null())
             good = np.asarray(answer.fill_null(False)).astype(bool)
             good |= unknown & ((rule.unknown or policy.unknown) == "keep")
@@ -248,17 +258,30 @@ class _Kept:
             self._show(table, uids, keep & good, rule.name, "kept")
             keep &= good
         view.rows += len(table)
-        if policy.people:
-            people = answers[-1].fill_null(0).cast(pa.int32())
-        else:
-            people = pa.array(np.zeros(len(table), np.int32))
-        drop = [c for c in table.column_names if pa.types.is_nested(table.schema.field(c).type)]
-        full = table.append_column("people", people).append_column("kept", pa.array(keep))
         limit = np.uint64(min(1.0, _SAMPLE / max(total, 1)) * (2**64 - 1025))
-        self._samples.append(full.drop_columns(drop).filter(pa.array(uids[:, 0] <= limit)))
+        sample = uids[:, 0] <= limit
+        chosen = table.append_column("kept", pa.array(keep)).filter(pa.array(keep | sample))
+        chosen = self._counted(chosen, ask)
+        drop = [c for c in chosen.column_names if pa.types.is_nested(chosen.schema.field(c).type)]
+        self._samples.append(chosen.drop_columns(drop).filter(pa.array(sample[keep | sample])))
         wanted = ["uid", "shard", "row", "offset", "length", "licence", "people"]
-        wanted += [c for c in full.column_names if c in (*RANKED, "boxes")]
-        self._tables.append(full.select(wanted).filter(pa.array(keep)))
+        wanted += [c for c in chosen.column_names if c in (*RANKED, "boxes")]
+        self._tables.append(chosen.select(wanted).filter(chosen["kept"]))
+
+    def _counted(self, table: pa.Table, ask: _Asker) -> pa.Table:
+        """Return rows with the number of people, and their boxes if the policy counts by score."""
+        policy = self.policy
+        texts = [policy.people] if policy.people else []
+        boxes = "count_score" in ask.values and "person_boxes" in table.column_names
+        if boxes:
+            texts.append("list_filter(person_boxes, lambda b: b.score > $count_score)")
+        answers = ask(table, texts)
+        if boxes:
+            table = table.append_column("boxes", answers[-1])
+        people = pa.array(np.zeros(len(table), np.int32))
+        if policy.people:
+            people = answers[0].fill_null(0).cast(pa.int32())
+        return table.append_column("people", people)
 
     def _show(
         self,
@@ -270,6 +293,8 @@ class _Kept:
     ) -> None:
         """Remember the pictures with the lowest uids, as good as drawn at random."""
         heap = self._shown.setdefault((rule, how), [])
+        if len(heap) == _SHOWN:
+            which = which & (uids[:, 1] < np.uint64(-heap[0][0]))
         rows = np.flatnonzero(which)
         if len(rows) > _SHOWN:
             rows = rows[np.argpartition(uids[rows, 1], _SHOWN)[:_SHOWN]]

@@ -10,7 +10,7 @@ from typing import Any
 
 from vitruvian.curate.raw import open_raw, read_raw_index
 from vitruvian.curate.records import read_columns, schema_of, write_record
-from vitruvian.curate.stage import BASE, Picture, Row, Scorer, Stage, fingerprint, shrunk
+from vitruvian.curate.stage import BASE, Picture, Row, Scorer, Stage, copied, fingerprint
 from vitruvian.curate.tree import ShardRef, Tree
 from vitruvian.decode import MAX_PIXELS, probe, read_reduced
 from vitruvian.errors import ImageError
@@ -133,7 +133,7 @@ def examine(picture: Picture, *, pixels: bool) -> None:
         )
     picture.header = header
     if pixels:
-        picture.base = shrunk(read_reduced(picture.data, BASE), BASE)
+        picture.base = copied(read_reduced(picture.data, BASE), BASE)
         if header.format == "jpeg" and _endless(picture.data):
             picture.status = "ok:missing_eoi"
     if header.animated:

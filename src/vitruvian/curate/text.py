@@ -9,7 +9,7 @@ shop signs are text too, so the overlaid share is told apart by where and how it
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -17,8 +17,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vitruvian.curate.basics import decoder_versions
-from vitruvian.curate.stage import BASE, Picture, Row, Scorer
+from vitruvian.curate.stage import BASE, COPIES, Picture, Row, Scorer
 from vitruvian.errors import missing_extra
+from vitruvian.image import to_planes
 
 REGION = pa.struct(
     [
@@ -26,6 +27,7 @@ REGION = pa.struct(
         ("score", pa.float32()), ("text", pa.string()), ("overlay", pa.bool_()),
     ]
 )  # fmt: skip
+_MEAN = (127.5, 127.5, 127.5)  # levels; the standard deviation too: values become -1 … 1
 _MOST = 40  # regions kept of one picture
 _OWNED = re.compile(
     r"©|®|\(c\)|www\.|\.(com|net|org|co|de|ru|cn)\b|@\w|copyright|all rights|watermark|stock"
@@ -81,7 +83,7 @@ class Text:
             raise missing_extra("rapidocr", "curate", "reading text in pictures") from error
         return {
             "version": 1, "side": self.side, "min_score": self.min_score,
-            "min_letters": self.min_letters, "margin": self.margin, "base": BASE,
+            "min_letters": self.min_letters, "margin": self.margin, "copies": COPIES,
             "libraries": {**decoder_versions(), **reader},
         }  # fmt: skip
 
@@ -107,8 +109,21 @@ class _Reader:
                 "Det.limit_type": "max",  # "min" would enlarge small pictures
                 "EngineConfig.onnxruntime.intra_op_num_threads": 1,
                 "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+                # without it a quarter of the time goes into asking the system for memory
+                "EngineConfig.onnxruntime.enable_cpu_mem_arena": True,
             }
         )
+        self._ocr(np.zeros((64, 64, 3), np.uint8), use_rec=False)  # loads the detector
+        self._ocr.use_rec = True
+        self._ocr.text_det.get_preprocess = lambda: self._prepared
+
+    def _prepared(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        """Do what rapidocr does before detection, in a fifth of the time."""
+        size = detection_size(pixels.shape[:2], self._stage.side)
+        if not min(size):
+            return None
+        small = cv2.resize(pixels, size[::-1])
+        return to_planes(cast("NDArray[np.uint8]", small), _MEAN, _MEAN)[None]
 
     def __call__(self, pictures: Sequence[Picture]) -> list[Row]:
         return [self._row(picture) for picture in pictures]
@@ -137,12 +152,19 @@ class _Reader:
         }
 
 
+def detection_size(size: tuple[int, ...], side: int) -> tuple[int, int]:
+    """Return (height, width) regions are looked for at: multiples of 32, as the network needs."""
+    ratio = min(1.0, side / max(size[:2]))
+    height, width = (round(int(length * ratio) / 32) * 32 for length in size[:2])
+    return height, width
+
+
 Region = tuple[NDArray[np.float64], str, float, bool]
 
 
 def read_regions(ocr: Any, pixels: NDArray[np.uint8], stage: Text) -> list[Region]:
     """Return (corners (4, 2), text, score, whether it is an overlay) of what can be read."""
-    found = ocr(np.ascontiguousarray(pixels[..., ::-1]))
+    found = ocr(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
     if getattr(found, "boxes", None) is None or found.txts is None:
         return []
     regions: list[Region] = []

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vitruvian.curate.parquet import write_table
 from vitruvian.curate.stage import COMMON
 from vitruvian.curate.tree import committed
 from vitruvian.errors import InputError
@@ -97,7 +98,7 @@ def write_view(folder: Path, table: pa.Table, view: View) -> None:
         table.column_names.index("shard"), "shard", table["shard"].cast(pa.string())
     ).replace_schema_metadata({"vitruvian": json.dumps(note, sort_keys=True)})
     with committed(folder / "rows.parquet") as target:
-        pq.write_table(table, target, compression="zstd")
+        write_table(table, target)
     write_json(folder / "view.json", {"format": FORMAT, **asdict(view)}, indent=1)
 
 
