@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vitruvian.train.loop import Outcome
     from vitruvian.train.parallel import Parallel
 
-Recipe = Literal["pretrain", "pose", "parts", "depth", "normals", "multi"]
+Recipe = Literal["pretrain", "pose", "parts", "depth", "normals", "multi", "people"]
 _Flag = tyro.conf.FlagCreatePairsOff
 _MARKS = {"note": " ", "odd": "?", "bad": "!"}
 

@@ -2,6 +2,7 @@
 """Metrics: numpy in, numbers out. Each is an ``Accumulator``; its module has the formulas."""
 
 from vitruvian.metrics.accumulator import Accumulator, Average
+from vitruvian.metrics.boxes import BoxAP
 from vitruvian.metrics.calibration import Calibration
 from vitruvian.metrics.depth import Alignment, DepthMetrics
 from vitruvian.metrics.keypoints import KeypointAP, Ranking
@@ -16,6 +17,7 @@ __all__ = [
     "Accumulator",
     "Alignment",
     "Average",
+    "BoxAP",
     "Calibration",
     "DepthMetrics",
     "Jitter",

@@ -8,13 +8,14 @@ from collections.abc import Callable
 
 from vitruvian.recipes.dense import depth, normals, parts
 from vitruvian.recipes.multi import multi
+from vitruvian.recipes.people import people
 from vitruvian.recipes.pose import pose
 from vitruvian.recipes.pretrain import pretrain
 from vitruvian.recipes.run import Asked, Part, Probed, Run
 
 __all__ = [
     "RECIPES", "Asked", "Part", "Probed", "Run",
-    "depth", "multi", "normals", "parts", "pose", "pretrain",
+    "depth", "multi", "normals", "parts", "people", "pose", "pretrain",
 ]  # fmt: skip
 
 RECIPES: dict[str, Callable[..., Run]] = {
@@ -24,4 +25,5 @@ RECIPES: dict[str, Callable[..., Run]] = {
     "depth": depth,
     "normals": normals,
     "multi": multi,
+    "people": people,
 }

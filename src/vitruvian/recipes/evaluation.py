@@ -79,7 +79,7 @@ class Evaluation:
         return {
             f"{name}/{key}": value
             for name, metric in metrics.items()
-            for key, value in _merged(metric, self.parallel).result().items()
+            for key, value in merged(metric, self.parallel).result().items()
         }
 
     def _truth(self, number: int) -> Sample:
@@ -154,7 +154,7 @@ def upright(run: Run, person: Person, size: Size) -> Crop:
     return Crop.pad(size, run.size) if run.framing == "pad" else Crop.stretch(size, run.size)
 
 
-def _merged(metric: Accumulator, parallel: Parallel) -> Accumulator:
+def merged(metric: Accumulator, parallel: Parallel) -> Accumulator:
     """Return the metric of all processes together."""
     if parallel.world == 1:
         return metric

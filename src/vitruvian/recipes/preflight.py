@@ -28,6 +28,7 @@ from vitruvian.model.layers import cpu_computes
 from vitruvian.person import Sample
 from vitruvian.recipes.dense import LIFTED
 from vitruvian.recipes.objectives import TaskObjective
+from vitruvian.recipes.people import PreparePeople, drawn
 from vitruvian.recipes.run import Run
 from vitruvian.recipes.samples import Prepare, has_labels
 from vitruvian.recipes.weights import Start
@@ -101,7 +102,7 @@ def preflight(
     start: Start,
     objective: Objective,
     source: Source,
-    prepare: Prepare,
+    prepare: Prepare | PreparePeople,
     folder: Path,
     *,
     device: torch.device | None = None,
@@ -179,7 +180,7 @@ def _surveyed(source: Source) -> list[Finding]:
 
 
 def _drawn(
-    run: Run, source: Source, prepare: Prepare
+    run: Run, source: Source, prepare: Prepare | PreparePeople
 ) -> tuple[NDArray[np.uint8], dict[str, Tensor]]:
     """Draw a sheet of augmented samples; return them as a batch too."""
     cells: list[tuple[str, NDArray[np.uint8]]] = []
@@ -206,10 +207,16 @@ def _drawn(
 
 
 def _cell(
-    sample: Sample, prepare: Prepare, seed: int, number: int, made: Mapping[str, Any]
+    sample: Sample,
+    prepare: Prepare | PreparePeople,
+    seed: int,
+    number: int,
+    made: Mapping[str, Any],
 ) -> NDArray[np.uint8]:
     """Draw a sample with its targets, in the window that ``prepare`` drew."""
     pixels = np.ascontiguousarray(made["image"].transpose(1, 2, 0))
+    if isinstance(prepare, PreparePeople):
+        return drawn(prepare.scene(sample, np.random.default_rng([seed, number])).sample())
     if isinstance(prepare.window, MaskedAugment):
         return pixels
     view = prepare.window(sample, np.random.default_rng([seed, number]))

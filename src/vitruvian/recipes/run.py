@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from vitruvian.data.augment import DenseAugment, MaskedAugment, PoseAugment
+from vitruvian.data.augment import DenseAugment, MaskedAugment, PoseAugment, SceneAugment
 from vitruvian.errors import InputError, unknown_name
 from vitruvian.files import read_json
 from vitruvian.geometry import Size
@@ -21,17 +21,19 @@ from vitruvian.model.lora import LoRAConfig
 from vitruvian.model.mae import MAEConfig
 from vitruvian.model.network import NetworkConfig
 from vitruvian.tasks import Task, make
+from vitruvian.tasks.people import People
 from vitruvian.train.config import LoopConfig
 from vitruvian.vocabularies.description import describe
 from vitruvian.vocabulary import Vocabulary
 
-Window = PoseAugment | DenseAugment | MaskedAugment
-"""How a window of a picture is drawn: around a person, of a whole picture, or any part of one."""
+Window = PoseAugment | DenseAugment | MaskedAugment | SceneAugment
+"""How a window is drawn: around a person, of a whole picture, any part of one, or of several."""
 Framing = Literal["person", "stretch", "pad"]
 _WINDOWS: Mapping[str, type[Window]] = {
     "person": PoseAugment,
     "picture": DenseAugment,
     "part": MaskedAugment,
+    "scene": SceneAugment,
 }
 
 
@@ -134,6 +136,7 @@ class Run:
         network: backbone and heads.
         tasks: what is learned, one head each; empty for masked pretraining.
         masked: decoder and masking of masked pretraining, or ``None``.
+        people: finding people on whole pictures, or ``None``.
         init: weights to begin from, a path or a name; ``None`` for none.
         data: sets to learn from.
         val: sets to evaluate on.
@@ -153,6 +156,7 @@ class Run:
     network: NetworkConfig
     tasks: tuple[Asked, ...] = ()
     masked: MAEConfig | None = None
+    people: People | None = None
     init: str | None = None
     data: tuple[Part, ...] = ()
     val: tuple[Part, ...] = ()
@@ -167,17 +171,20 @@ class Run:
     lora: LoRAConfig | None = None
 
     def __post_init__(self) -> None:
-        if bool(self.tasks) == (self.masked is not None):
+        kinds = (bool(self.tasks), self.masked is not None, self.people is not None)
+        if sum(kinds) != 1:
             raise InputError(
-                f"{len(self.tasks)} tasks and masked={self.masked is not None} · wanted tasks, or "
-                "masked pretraining"
+                f"{len(self.tasks)} tasks, masked={kinds[1]}, people={kinds[2]} · wanted tasks, or "
+                "masked pretraining, or finding people"
             )
-        if isinstance(self.window, MaskedAugment) != (self.masked is not None):
+        if (isinstance(self.window, MaskedAugment), isinstance(self.window, SceneAugment)) != (
+            kinds[1:]
+        ):
             raise InputError(
-                f"windows by {type(self.window).__name__} · wanted MaskedAugment for pretraining "
-                "and PoseAugment or DenseAugment for tasks"
+                f"windows by {type(self.window).__name__} · wanted MaskedAugment for pretraining, "
+                "SceneAugment for finding people, PoseAugment or DenseAugment for tasks"
             )
-        names = [asked.name for asked in self.tasks]
+        names = [asked.name for asked in self.tasks] + ([People.name] if self.people else [])
         if len(set(names)) != len(names) or set(names) != set(self.network.heads):
             raise InputError(
                 f"tasks {', '.join(names) or 'none'} with heads "
@@ -191,12 +198,13 @@ class Run:
             )
         if self.per_device is not None and self.per_device < 1:
             raise InputError(f"per_device {self.per_device} · wanted 1 or more")
-        if self.backgrounds is not None and not isinstance(self.window, DenseAugment):
+        behind = isinstance(self.window, DenseAugment | SceneAugment)
+        if self.backgrounds is not None and not behind:
             raise InputError(
                 f"backgrounds {self.backgrounds} have no effect on windows by "
                 f"{type(self.window).__name__} · leave them out"
             )
-        if isinstance(self.window, DenseAugment) and self.window.backgrounds is not None:
+        if behind and getattr(self.window, "backgrounds", None) is not None:
             raise InputError("name the folder of backgrounds in backgrounds=, not in the window")
         if self.lora is not None and self.frozen != "nothing":
             raise InputError("lora freezes the backbone itself · leave frozen='nothing'")
@@ -222,7 +230,9 @@ class Run:
         """How a picture becomes the input when the trained network is used."""
         if isinstance(self.window, PoseAugment):
             return "person"
-        return self.window.fit if isinstance(self.window, DenseAugment) else "stretch"
+        if isinstance(self.window, DenseAugment):
+            return self.window.fit
+        return "pad" if isinstance(self.window, SceneAugment) else "stretch"
 
     @property
     def seed(self) -> int:

@@ -5,14 +5,21 @@ A batch holds ``image`` (B, 3, H, W) uint8 and, per task, what its ``encode`` re
 ``TASK/KEY``, with ``TASK/valid`` (B,): 1 where the sample has labels of the task, else 0.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vitruvian.data.augment import Backgrounds, DenseAugment, MaskedAugment, PoseAugment
+from vitruvian.data.augment import (
+    Backgrounds,
+    DenseAugment,
+    MaskedAugment,
+    PoseAugment,
+    SceneAugment,
+)
+from vitruvian.data.reader import Shards
 from vitruvian.data.source import Converted, Gathered, Joined, PerPerson, Source, every
 from vitruvian.data.sources import open_source
 from vitruvian.errors import InputError
@@ -23,8 +30,12 @@ from vitruvian.tasks import Task
 from vitruvian.vocabulary import Vocabulary
 
 
-def open_parts(parts: Sequence[Part]) -> Source:
+def open_parts(parts: Sequence[Part], annotations: Collection[str] | None = None) -> Source:
     """Open sets and join them, each repeated and thinned out as it says.
+
+    Args:
+        parts: the sets.
+        annotations: what of packed shards to decode, see ``Shards``; boxes always come.
 
     Raises:
         InputError: there is none, or one cannot be read.
@@ -34,6 +45,8 @@ def open_parts(parts: Sequence[Part]) -> Source:
     sources: list[Source] = []
     for part in parts:
         found = open_source(part.path)[0]
+        if annotations is not None and isinstance(found, Shards):
+            found.annotations = frozenset(annotations)
         sources.append(found if part.every == 1 else every(found, part.every))
     if len(sources) == 1 and parts[0].repeat == 1:
         return sources[0]
@@ -46,7 +59,7 @@ def framed(source: Source, window: Window) -> Source:
     Raises:
         InputError: nobody is annotated, where windows are people's.
     """
-    if isinstance(window, MaskedAugment):
+    if isinstance(window, MaskedAugment | SceneAugment):
         return source
     return PerPerson(source) if isinstance(window, PoseAugment) else Gathered(source)
 

@@ -15,6 +15,13 @@ from vitruvian.model.mae import MAE
 from vitruvian.model.network import Network
 from vitruvian.recipes.evaluation import Evaluation, MaskedEvaluation, Pictures
 from vitruvian.recipes.objectives import MaskedObjective, TaskObjective
+from vitruvian.recipes.people import (
+    PeopleEvaluation,
+    PeopleObjective,
+    PeoplePictures,
+    PreparePeople,
+    need_people,
+)
 from vitruvian.recipes.preflight import Preflight, preflight
 from vitruvian.recipes.probe import Probing
 from vitruvian.recipes.run import Run
@@ -54,7 +61,7 @@ class Prepared:
     val: Source | None
     looked_at: Source
     tasks: Mapping[str, Task]
-    prepare: Prepare
+    prepare: Prepare | PreparePeople
     network: Network | MAE
     start: Start
     objective: Objective
@@ -68,22 +75,29 @@ def prepared(run: Run) -> Prepared:
         InputError: data or weights are missing, or do not fit the tasks.
     """
     tasks = {asked.name: asked.task() for asked in run.tasks}
-    pictures = in_words(open_parts(run.data), list(tasks.values()))
+    needed = ("parts",) if run.people is not None else None  # to cut people out
+    pictures = in_words(open_parts(run.data, needed), list(tasks.values()))
     source = framed(pictures, run.window)
     fitting(source, list(tasks.values()))
-    val = in_words(open_parts(run.val), list(tasks.values())) if run.val else None
+    val = in_words(open_parts(run.val, needed), list(tasks.values())) if run.val else None
     network, start = starting_network(run)
     objective: Objective = MaskedObjective(seed=run.seed)
     if tasks:
         weights = {asked.name: asked.weight for asked in run.tasks}
         objective = TaskObjective(tasks, weights)
+    prepare: Prepare | PreparePeople
+    if run.people is not None:
+        need_people(source)
+        objective, prepare = PeopleObjective(run.people), PreparePeople.of(run, source)
+    else:
+        prepare = preparer(run, tasks)
     return Prepared(
         run=run,
         source=source,
         val=val,
         looked_at=val or pictures,
         tasks=tasks,
-        prepare=preparer(run, tasks),
+        prepare=prepare,
         network=network,
         start=start,
         objective=objective,
@@ -147,7 +161,7 @@ def fit(
     loop = replace(loop, **_flops(run, loop, parallel))
     hooks = Hooks(
         evaluate=_evaluation(made, parallel),
-        pictures=Pictures(run=run, source=made.looked_at, tasks=made.tasks, parallel=parallel),
+        pictures=_pictures(made, parallel),
         probe=made.probing,
         progress=progress,
     )
@@ -205,12 +219,22 @@ def steps_done(out: Path) -> int:
     return steps[-1] if steps else 0
 
 
-def _evaluation(made: Prepared, parallel: Parallel) -> Evaluation | MaskedEvaluation | None:
+def _pictures(made: Prepared, parallel: Parallel) -> Pictures | PeoplePictures:
+    if made.run.people is not None:
+        return PeoplePictures(run=made.run, source=made.looked_at, parallel=parallel)
+    return Pictures(run=made.run, source=made.looked_at, tasks=made.tasks, parallel=parallel)
+
+
+def _evaluation(
+    made: Prepared, parallel: Parallel
+) -> Evaluation | MaskedEvaluation | PeopleEvaluation | None:
     if made.val is None:
         return None
     batch = max(1, min(8, made.run.per_device or 8))
     if made.run.masked is not None:
         return MaskedEvaluation(run=made.run, source=made.val, parallel=parallel, batch=batch)
+    if made.run.people is not None:
+        return PeopleEvaluation(run=made.run, source=made.val, parallel=parallel, batch=batch)
     return Evaluation(
         run=made.run, source=made.val, tasks=made.tasks, parallel=parallel, batch=batch
     )

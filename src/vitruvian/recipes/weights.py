@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vitruvian.errors import WeightsError
 from vitruvian.model.card import MEAN, STD, Card, TaskCard
+from vitruvian.model.config import to_plain
 from vitruvian.model.lora import add_lora, freeze_backbone
 from vitruvian.model.mae import MAE
 from vitruvian.model.network import Network
@@ -245,6 +246,8 @@ def card_of(run: Run, name: str) -> Card:
         before = open_weights(run.init).card
         licence, commercial = before.licence, before.commercial
     tasks = {asked.name: _task_card(asked.settings) for asked in run.tasks}
+    if run.people is not None:
+        tasks[run.people.name] = _task_card(to_plain(run.people))
     for task, convention in _CONVENTIONS.items():
         if task in tasks:
             settings = {**tasks[task].settings, "convention": dict(convention)}

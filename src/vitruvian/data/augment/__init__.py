@@ -17,6 +17,7 @@ from vitruvian.data.augment.dense import DenseAugment
 from vitruvian.data.augment.masked import MaskedAugment
 from vitruvian.data.augment.pixels import Photometric, PixelAugment
 from vitruvian.data.augment.pose import PoseAugment
+from vitruvian.data.augment.scene import Scene, SceneAugment
 from vitruvian.data.augment.view import View
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "Photometric",
     "PixelAugment",
     "PoseAugment",
+    "Scene",
+    "SceneAugment",
     "View",
     "foreground",
 ]
