@@ -21,7 +21,7 @@ from vitruvian.data.sources.coco import find_images
 from vitruvian.data.sources.files import Files
 from vitruvian.data.sources.parts import InSapiens
 from vitruvian.errors import InputError
-from vitruvian.formats import coco
+from vitruvian.formats.coco_truth import Truth, TruthFile
 from vitruvian.person import Person, Points, Raster, Sample, composite
 from vitruvian.vocabulary import Vocabulary
 
@@ -109,7 +109,7 @@ class Cases(Protocol):
 
 
 class Keypoints:
-    """A COCO keypoints dataset: everything but the pixels is in memory."""
+    """A COCO keypoints dataset: its file is read photograph by photograph."""
 
     def __init__(
         self,
@@ -131,22 +131,27 @@ class Keypoints:
             InputError: if the file is no such dataset, or a photograph occurs twice.
         """
         self.path, self._images = Path(path), None if images is None else Path(images)
-        self._truths = coco.read_truth(path, vocabulary=vocabulary)
+        self._truths = TruthFile(path, vocabulary=vocabulary)
         self._target = target
-        self.names = [truth.name for truth in self._truths]
-        known = [truth.id for truth in self._truths]
-        places = list(range(len(known)))
-        self.numbers = places if None in known else [n for n in known if n is not None]
+        self._last: tuple[int, Truth] | None = None
+        self.names, known = self._truths.names, self._truths.numbers
+        whole = all(isinstance(number, int) for number in known)
+        self.numbers: Sequence[int] = known if whole else range(len(known))
         unique("photographs called", self.names)
-        unique("photographs with the id", self.numbers)
+        unique("photographs with the id", known)
 
     def __len__(self) -> int:
         return len(self._truths)
 
+    def _truth(self, place: int) -> Truth:
+        if self._last is None or self._last[0] != place:  # asked for in a row, for several things
+            self._last = place, self._truths.read(place)
+        return self._last[1]
+
     @property
     def vocabulary(self) -> Vocabulary:
         """What keypoints are evaluated in."""
-        return self._target or self._truths[0].vocabulary
+        return self._target or self._truths.vocabulary
 
     @property
     def images(self) -> Path:
@@ -161,7 +166,7 @@ class Keypoints:
 
     def sample(self, place: int) -> Sample:
         """Read a photograph with its people."""
-        truth = self._truths[place]
+        truth = self._truth(place)
         pixels = image.read(self.images / truth.name)
         if truth.size is not None and truth.size != pixels.shape[:2]:
             raise InputError(
@@ -180,7 +185,7 @@ class Keypoints:
     def poses(self, place: int, sample: Sample | None = None) -> TruePoses:
         """Return the annotated keypoints."""
         del sample
-        truth = self._truths[place]
+        truth = self._truth(place)
         boxes = np.array([person.box for person in truth.people]).reshape(-1, 4)
         poses = TruePoses(
             vocabulary=truth.vocabulary,
@@ -199,7 +204,7 @@ class Keypoints:
 
     def size(self, place: int) -> tuple[int, int] | None:
         """Return (height, width) as the file says."""
-        return self._truths[place].size
+        return self._truths.size(place)
 
 
 class Sampled:

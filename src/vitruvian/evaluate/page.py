@@ -107,13 +107,14 @@ def _cases(
     for answer in evaluation.answers.stream(places, draw=True):
         truth = answer.truth
         assert truth is not None
-        name, rows = measured.rows[answer.place]
+        numbers = measured.row(scorer.task, answer.place)
         if scorer.task == "pose":
             poses = evaluation.cases.poses(answer.place, truth)
             pictures = _pose_pictures(truth, poses, answer)
         else:
             pictures = _map_pictures(scorer.task, truth, answer)
-        yield Case(name=name, task=scorer.task, numbers=rows[scorer.task], pictures=pictures)
+        name = str(evaluation.cases.names[answer.place])
+        yield Case(name=name, task=scorer.task, numbers=numbers, pictures=pictures)
 
 
 # ------------------------------------------------------------------------------------ keypoints

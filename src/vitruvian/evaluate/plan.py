@@ -16,8 +16,9 @@ from vitruvian.data.sources.maps import MapSettings
 from vitruvian.errors import InputError, unknown_name
 from vitruvian.evaluate.answers import Answers, Seen
 from vitruvian.evaluate.cases import Cases, Keypoints, Sampled, names_of
-from vitruvian.evaluate.files import MapFolder, PoseFile
+from vitruvian.evaluate.files import MapFolder
 from vitruvian.evaluate.framings import open_framings
+from vitruvian.evaluate.posefile import PoseFile
 from vitruvian.evaluate.protocols import Protocol, find_protocol
 from vitruvian.evaluate.scoring import Scorer, Settings, make_scorers
 from vitruvian.formats.boxes import read_coco

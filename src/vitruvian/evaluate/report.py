@@ -44,7 +44,7 @@ def report(
         {**asdict(one), "ours": _json(measured.results[one.task].get(one.number))}
         for one in comparable(evaluation, measured, [m["catalogue"] for m in models])
     ]
-    people = sum(_people(numbers) for _, numbers in measured.rows)
+    people = measured.columns.get("pose", {}).get("people", np.zeros(0))
     return {
         "format": FORMAT,
         "vitruvian": __version__,
@@ -59,7 +59,7 @@ def report(
             **_file_facts(plan.data),
             "layout": evaluation.layout,
             "photographs": measured.photographs,
-            "people": people,
+            "people": int(np.nansum(people)),
         },
         "protocol": {"name": evaluation.protocol.name, "about": evaluation.protocol.about},
         "settings": plan.described(),
@@ -100,10 +100,6 @@ def comparable(evaluation: Evaluation, measured: Measured, names: Sequence[str |
         for task in evaluation.tasks
         for one in published_for(protocol.name, known, photographs=measured.photographs, task=task)
     ]
-
-
-def _people(numbers: Mapping[str, Mapping[str, float]]) -> int:
-    return int(numbers.get("pose", {}).get("people", 0))
 
 
 def _json(value: float | None) -> float | None:

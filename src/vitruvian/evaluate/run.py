@@ -4,11 +4,11 @@
 A chunk is a fixed range of photographs, scored by itself and written whole. So an evaluation that
 was stopped goes on, several processes or machines share the chunks, and the numbers do not depend
 on any of it; windows pass the network one by one, so neither do they on who is in company of whom.
-Memory is flat but for what average precision keeps: some dozen bytes per detection.
+Memory hardly grows with the photographs: their names, where their annotations lie, a number for
+each column of the table, and what average precision keeps, some dozen bytes per detection.
 """
 
 import csv
-import io
 import json
 import math
 import multiprocessing
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from vitruvian.errors import InputError
 from vitruvian.evaluate.plan import Evaluation, Plan, prepare
 from vitruvian.evaluate.scoring import Scorer
-from vitruvian.files import atomic, read_json, write_bytes, write_json
+from vitruvian.files import atomic, read_json, write_json
 
 CHUNK = 16
 """Photographs per chunk."""
@@ -39,17 +39,17 @@ class Measured:
 
     Attributes:
         results: task → number → value; numbers of groups of photographs as ``GROUP/NAME``.
-        rows: (photograph, task → number → value) of each, in order of the photographs.
-        photographs: how many.
+        columns: task → number → (N,) value of each photograph, NaN where it has none.
+        photographs: N.
     """
 
     results: dict[str, dict[str, float]]
-    rows: list[tuple[str, dict[str, dict[str, float]]]]
+    columns: dict[str, dict[str, NDArray[np.float64]]]
+    photographs: int
 
-    @property
-    def photographs(self) -> int:
-        """How many photographs there are."""
-        return len(self.rows)
+    def row(self, task: str, place: int) -> dict[str, float]:
+        """Return a photograph's numbers of a task."""
+        return {key: float(values[place]) for key, values in self.columns[task].items()}
 
 
 class Folder:
@@ -178,11 +178,16 @@ def gather(evaluation: Evaluation, folder: Folder) -> Measured:
     """
     totals: dict[tuple[str, str], Scorer] = {(s.task, ""): s for s in evaluation.scorers()}
     evidence: dict[str, list[NDArray[Any]]] = {}
-    rows: list[tuple[str, dict[str, dict[str, float]]]] = []
-    for number in range(len(chunks_of(len(evaluation.cases)))):
+    count = len(evaluation.cases)
+    columns: dict[str, dict[str, NDArray[np.float64]]] = {task: {} for task in evaluation.tasks}
+    for number in range(len(chunks_of(count))):
         arrays = _load(folder.chunk(number))
         for row in json.loads(arrays.pop("rows").tobytes()):
-            rows.append((str(evaluation.cases.names[int(row["place"])]), row["numbers"]))
+            for task, numbers in row["numbers"].items():
+                for key, value in numbers.items():
+                    if key not in columns[task]:
+                        columns[task][key] = np.full(count, np.nan)
+                    columns[task][key][row["place"]] = value
         states: dict[tuple[str, str], Arrays] = {}
         for name, array in arrays.items():
             kind, task, group, key = name.split("|", 3)
@@ -201,28 +206,25 @@ def gather(evaluation: Evaluation, folder: Folder) -> Measured:
     with atomic(folder.out / "evidence.npz") as temporary:
         joined = {name: np.concatenate(arrays) for name, arrays in evidence.items()}
         np.savez_compressed(temporary, **joined)  # pyright: ignore[reportArgumentType]
-    write_rows(folder.out / "photographs.csv", rows, evaluation)
-    return Measured(results=results, rows=rows)
+    measured = Measured(results=results, columns=columns, photographs=count)
+    write_rows(folder.out / "photographs.csv", measured, evaluation)
+    return measured
 
 
-def write_rows(
-    path: Path, rows: Sequence[tuple[str, dict[str, dict[str, float]]]], evaluation: Evaluation
-) -> None:
+def write_rows(path: Path, measured: Measured, evaluation: Evaluation) -> None:
     """Write a table with one line per photograph: its name and its numbers, as ``task/number``."""
-    columns: dict[str, None] = {}
-    for _, numbers in rows:
-        columns |= {f"{t}/{k}": None for t, found in numbers.items() for k in found}
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    columns = {
+        f"{t}/{k}": values for t, own in measured.columns.items() for k, values in own.items()
+    }
     grouped = bool(evaluation.groups)
-    writer.writerow(["photograph", "number", *(["group"] if grouped else []), *columns])
-    for place, (name, numbers) in enumerate(rows):
-        flat = {f"{task}/{key}": v for task, found in numbers.items() for key, v in found.items()}
-        values = (flat.get(column, math.nan) for column in columns)
-        cells = ["" if math.isnan(value) else repr(float(value)) for value in values]
-        group = [evaluation.groups[place]] if grouped else []
-        writer.writerow([name, evaluation.cases.numbers[place], *group, *cells])
-    write_bytes(path, text.getvalue().encode())
+    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["photograph", "number", *(["group"] if grouped else []), *columns])
+        for place, name in enumerate(evaluation.cases.names):
+            values = (float(column[place]) for column in columns.values())
+            cells = ("" if math.isnan(value) else repr(value) for value in values)
+            group = [evaluation.groups[place]] if grouped else []
+            writer.writerow([name, evaluation.cases.numbers[place], *group, *cells])
 
 
 # ----------------------------------------------------------------------------------- processes
@@ -295,8 +297,7 @@ def _process(plan: Plan, out: str, part: tuple[int, int], told: Any) -> None:
 
 def worst(measured: Measured, task: str, sort: str, order: str, count: int) -> Iterator[int]:
     """Yield the places of the photographs that came out worst, worst first."""
-    values = [(numbers[task].get(sort, math.nan), place) for place, (_, numbers) in
-              enumerate(measured.rows)]  # fmt: skip
-    known = [(value, place) for value, place in values if not math.isnan(value)]
-    known.sort(key=lambda pair: (pair[0] if order == "low" else -pair[0], pair[1]))
-    yield from (place for _, place in known[:count])
+    values = measured.columns[task].get(sort, np.full(measured.photographs, np.nan))
+    known = np.flatnonzero(~np.isnan(values))
+    signed = values[known] if order == "low" else -values[known]
+    yield from known[np.argsort(signed, kind="stable")][:count].tolist()

@@ -11,7 +11,6 @@ of the body, ``foot_kpts``, ``face_kpts``, ``lefthand_kpts`` and ``righthand_kpt
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -232,12 +231,13 @@ def read(
                 f"{path} has no 'annotations' but {', '.join(list(content)[:6])}: wanted a COCO "
                 "dataset or results list (formats.instances reads 'instance_info' and 'frames')"
             )
-        return _read_dataset(content, vocabulary, task)
+        return read_dataset(content, vocabulary, task)
 
 
-def _read_dataset(
-    content: Mapping[str, Any], vocabulary: Vocabulary | None, task: str
+def read_dataset(
+    content: Mapping[str, Any], vocabulary: Vocabulary | None = None, task: str = "pose"
 ) -> list[Record]:
+    """Read the content of a COCO keypoints dataset, see `read`."""
     categories = {entry["id"]: entry for entry in content.get("categories", ())}
     names: dict[Any, Vocabulary] = {}
     people: dict[Any, list[Person]] = {image["id"]: [] for image in content["images"]}
@@ -247,7 +247,7 @@ def _read_dataset(
         rows = rows_of(entry)
         points = None
         if rows is not None:
-            whole = _named_by_layout(entry)
+            whole = named_by_layout(entry)
             if whole == "wholebody133" and "visibility_known" not in entry:
                 rows[17:, 2] = np.where(rows[17:, 2] > 0, VISIBLE, 0)  # these flags mean labelled
             key = whole or entry.get("category_id")
@@ -267,84 +267,6 @@ def _read_dataset(
         found = tuple(people[image["id"]])
         records.append(Record(name=name, size=size, people=found, id=number))
     return records
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Truth(Record):
-    """A photograph as evaluators need it: crowds too, coordinates as precise as in the file.
-
-    Attributes:
-        vocabulary: of the points.
-        xy: (G, K, 2) float64 pixels of everyone in ``people``, in their order.
-        labelled: (G, K) whether a point is annotated (v > 0).
-        areas: (G,) square pixels, as annotated.
-        crowd: (G,) whether somebody stands for many.
-    """
-
-    vocabulary: Vocabulary
-    xy: NDArray[np.float64]
-    labelled: NDArray[np.bool_]
-    areas: NDArray[np.float64]
-    crowd: NDArray[np.bool_]
-
-
-def read_truth(
-    path: str | Path, *, vocabulary: Vocabulary | None = None, task: str = "pose"
-) -> list[Truth]:
-    """Read a COCO keypoints dataset with all that decides an evaluation.
-
-    Unlike `read` it keeps crowd regions, people without points, and the annotated areas (that of
-    the box where a file has none).
-
-    Args:
-        path: the .json file.
-        vocabulary: names of the points, where the file has none or should not be trusted.
-        task: name to give the points.
-
-    Raises:
-        InputError: if the file is no such dataset, or people have points of different vocabularies.
-    """
-    content = read_json(path)
-    with layout(path, "a COCO keypoints dataset"):
-        if not isinstance(content, Mapping):
-            raise InputError(f"{path} is a list, so a file of results: wanted a dataset with truth")
-        everyone = [{**entry, "iscrowd": 0} for entry in content["annotations"]]
-        records = _read_dataset({**content, "annotations": everyone}, vocabulary, task)
-        found = [p.points(task).vocabulary for r in records for p in r.people if p.annotations]
-        if not found or any(one != found[0] for one in found):
-            raise InputError(
-                f"{path}: {'points of different vocabularies' if found else 'nobody has points'}: "
-                "an evaluation needs keypoints of one vocabulary"
-            )
-        entries: dict[Any, list[Mapping[str, Any]]] = {
-            image["id"]: [] for image in content["images"]
-        }
-        for entry in content["annotations"]:
-            entries[entry["image_id"]].append(entry)
-        pairs = zip(content["images"], records, strict=True)
-        return [_truth(entries[image["id"]], record, found[0]) for image, record in pairs]
-
-
-def _truth(entries: Sequence[Mapping[str, Any]], record: Record, words: Vocabulary) -> Truth:
-    nothing = np.zeros((len(words), 3))
-    given = [rows_of(entry) for entry in entries]
-    rows = np.array([nothing if found is None else found for found in given]).reshape(
-        -1, *nothing.shape
-    )
-    boxes = np.array([person.box for person in record.people]).reshape(-1, 4)
-    sizes = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    areas = [entry.get("area", size) for entry, size in zip(entries, sizes, strict=True)]
-    return Truth(
-        name=record.name,
-        size=record.size,
-        people=record.people,
-        id=record.id,
-        vocabulary=words,
-        xy=rows[..., :2],
-        labelled=rows[..., 2] > 0,
-        areas=np.array(areas, np.float64),
-        crowd=np.array([bool(entry.get("iscrowd")) for entry in entries], bool),
-    )
 
 
 def _read_results(
@@ -373,7 +295,8 @@ def _read_results(
     ]
 
 
-def _named_by_layout(entry: Mapping[str, Any]) -> str | None:
+def named_by_layout(entry: Mapping[str, Any]) -> str | None:
+    """Return the vocabulary that the fields of an annotation or result stand for, if they do."""
     if _SAPIENS in entry:
         return "sapiens308"
     return "wholebody133" if "foot_kpts" in entry else None

@@ -45,24 +45,24 @@ def read(
     with layout(path, "a file with 'instance_info' or 'frames'"):
         if isinstance(content, Mapping) and "instance_info" in content:
             meta = content.get("meta_info") or {}
-            words = vocabulary or _named(meta)
+            words = vocabulary or named(meta)
             entries = content["instance_info"]
             if entries and "instances" in entries[0]:  # a video
                 return [
                     Record(
                         name=str(entry["frame_id"]),
-                        people=_people(entry["instances"], words, task),
+                        people=people_of(entry["instances"], words, task),
                     )
                     for entry in entries
                 ]
-            return [Record(name=Path(path).stem, people=_people(entries, words, task))]
+            return [Record(name=Path(path).stem, people=people_of(entries, words, task))]
         if isinstance(content, Mapping) and "frames" in content:
             size = content.get("image_size")
             return [
                 Record(
                     name=str(frame.get("image_name", number)),
                     size=None if size is None else (int(size[0]), int(size[1])),
-                    people=_people(frame["instances"], vocabulary, task),
+                    people=people_of(frame["instances"], vocabulary, task),
                 )
                 for number, frame in enumerate(content["frames"])
             ]
@@ -71,7 +71,7 @@ def read(
         )
 
 
-def _named(meta: Mapping[str, Any]) -> Vocabulary | None:
+def named(meta: Mapping[str, Any]) -> Vocabulary | None:
     """Return the vocabulary that mmpose's ``meta_info`` describes, if it does."""
     table = meta.get("keypoint_id2name")
     if not table:
@@ -82,9 +82,10 @@ def _named(meta: Mapping[str, Any]) -> Vocabulary | None:
     return from_coco_category({"name": name, "keypoints": names, "skeleton": links})
 
 
-def _people(
+def people_of(
     entries: Sequence[Mapping[str, Any]], vocabulary: Vocabulary | None, task: str
 ) -> tuple[Person, ...]:
+    """Read the people of one photograph, of either kind of file."""
     people: list[Person] = []
     for entry in entries:
         rows = np.array(entry["keypoints"], dtype=np.float64).reshape(len(entry["keypoints"]), -1)

@@ -13,7 +13,7 @@ from vitruvian.errors import InputError
 from vitruvian.metrics.accumulator import Accumulator, nan_mean
 from vitruvian.metrics.checks import Groups, all_finite, flags, indices, shaped
 from vitruvian.metrics.matching import AREAS, BYTES, CELLS, OKS_THRESHOLDS, Image, match
-from vitruvian.metrics.oks import Bools, GroupedPoints
+from vitruvian.metrics.oks import GroupedPoints
 
 MAX_DETECTIONS = 20
 """Detections of one image that count, best first (the reference code's parameter)."""
@@ -204,17 +204,13 @@ class KeypointAP(Accumulator):
         # Images in the order of their numbers, then by score: what the reference does with ties.
         by_image = np.argsort(self._joined("image"), kind="stable")
         order = by_image[np.argsort(-self._joined("score")[by_image], kind="stable")]
-        right, wrong = (
-            np.unpackbits(self._joined(name)[order], axis=-1, count=CELLS).view(bool)
-            for name in ("right", "wrong")
-        )
         return Ranking(
             groups=tuple(self.groups),
             images=images,
             people=self._joined("people")[first].astype(np.int64),
             owner=np.searchsorted(images, self._joined("image")[order]),
-            right=right,
-            wrong=wrong,
+            right=self._joined("right")[order],
+            wrong=self._joined("wrong")[order],
         )
 
     def result(self) -> dict[str, float]:
@@ -235,16 +231,16 @@ class Ranking:
         images: (I,) their numbers, rising.
         people: (I, N, areas) annotated people who count.
         owner: (D,) place in ``images`` of each detection's image.
-        right: (D, N, cells) whether it found somebody who counts.
-        wrong: (D, N, cells) whether it found nobody.
+        right: (D, N, bytes) whether it found somebody who counts, a bit for each cell.
+        wrong: (D, N, bytes) whether it found nobody.
     """
 
     groups: tuple[str, ...]
     images: NDArray[np.int64]
     people: NDArray[np.int64]
     owner: NDArray[np.intp]
-    right: Bools
-    wrong: Bools
+    right: NDArray[np.uint8]
+    wrong: NDArray[np.uint8]
 
     def result(self, times: ArrayLike | None = None) -> dict[str, float]:
         """Return the numbers of `KeypointAP`.
@@ -261,9 +257,12 @@ class Ranking:
             prefix = f"{name}/" if name else ""
             right, wrong = self.right[:, n], self.wrong[:, n]
             if used is not None:
-                right, wrong = right[used] * each[used], wrong[used] * each[used]
-            wanted = np.repeat(people[n], len(OKS_THRESHOLDS))
-            curves = _precision_recall(right, wrong, wanted)
+                right, wrong, weights = right[used], wrong[used], each[used]
+            else:
+                weights = None
+            curves = _precision_recall(
+                _unpacked(right, weights), _unpacked(wrong, weights), people[n]
+            )
             for kind, values in zip(("AP", "AR"), curves, strict=True):
                 table = dict(zip(AREAS, values.reshape(len(AREAS), -1), strict=True))
                 result[f"{prefix}{kind}"] = nan_mean(table[""])
@@ -274,20 +273,28 @@ class Ranking:
         return result
 
 
+def _unpacked(cells: NDArray[np.uint8], weights: NDArray[np.float64] | None) -> NDArray[Any]:
+    """(n, bytes) → (cells, n) whether, or how often, each counts."""
+    bits = np.unpackbits(cells, axis=-1, count=CELLS).view(bool).T
+    return bits.copy() if weights is None else bits * weights.T
+
+
 def _precision_recall(
     right: NDArray[Any], wrong: NDArray[Any], people: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Average precision (mean at 101 recalls) and final recall of (n, cells) ranked outcomes.
+    """Average precision (mean at 101 recalls) and final recall of (cells, n) ranked outcomes.
 
-    Outcomes are whether, or how often, each counts.
+    One cell after the other, for the sake of memory; ``people`` (areas,) should have been found.
     """
     precision, recall = np.full(CELLS, math.nan), np.full(CELLS, math.nan)
-    hits = right.cumsum(axis=0, dtype=np.float64)
-    shares = hits / np.maximum(hits + wrong.cumsum(axis=0), 1)
-    shares = np.maximum.accumulate(shares[::-1], axis=0)[::-1]
-    for cell in np.flatnonzero(people):
-        reached = hits[:, cell] / people[cell]
+    for cell, wanted in enumerate(np.repeat(people, len(OKS_THRESHOLDS))):
+        if not wanted:
+            continue
+        hits = right[cell].cumsum(dtype=np.float64)
+        shares = hits / np.maximum(hits + wrong[cell].cumsum(), 1)
+        shares = np.maximum.accumulate(shares[::-1])[::-1]
+        reached = hits / wanted
         recall[cell] = reached[-1] if len(reached) else 0.0
         at = np.searchsorted(reached, _RECALLS, side="left")
-        precision[cell] = np.append(shares[:, cell], 0.0)[at].mean()
+        precision[cell] = np.append(shares, 0.0)[at].mean()
     return precision, recall

@@ -130,9 +130,7 @@ def _pairs(
     return first, np.arange(len(first)) + offsets[first], starts, partners
 
 
-def _contested(
-    oks: Floats, second: NDArray[np.intp], there: NDArray[np.intp]
-) -> NDArray[np.intp]:
+def _contested(oks: Floats, second: NDArray[np.intp], there: NDArray[np.intp]) -> NDArray[np.intp]:
     """Images in which two detections are similar enough to the same person."""
     pair, group = np.nonzero(oks >= _REACHED[0])
     wanted = np.bincount(second[pair] * oks.shape[1] + group, minlength=1)
@@ -140,9 +138,7 @@ def _contested(
     return np.unique(owner[np.flatnonzero(wanted > 1) // oks.shape[1]])
 
 
-def _extents(
-    points: Floats, groups: GroupedPoints, area_points: NDArray[np.intp] | None
-) -> Floats:
+def _extents(points: Floats, groups: GroupedPoints, area_points: NDArray[np.intp] | None) -> Floats:
     """(D, N or 1) area of the box around each detection's points, per group."""
     columns, starts = groups.columns, groups.starts
     if area_points is not None:
