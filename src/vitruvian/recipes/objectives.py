@@ -104,9 +104,10 @@ def _mean_losses(
 ) -> dict[str, Tensor]:
     """Average a task's losses over samples; where a weight is 0 the gradient is 0 as well."""
     rows: dict[str, list[Tensor]] = {}
-    for i in range(len(output)):
+    # Split, not indexed: the slope of an index is as large as the whole batch's output.
+    for i, one in enumerate(output.split(1)):
         part = {key: value[i : i + 1] for key, value in target.items()}
-        for key, value in task.loss(output[i : i + 1], part).items():
+        for key, value in task.loss(one, part).items():
             rows.setdefault(key, []).append(value)
     return {
         key: torch.where(weights > 0, torch.stack(values), 0.0).mul(weights).mean()
