@@ -29,8 +29,8 @@ def figure(seed=0, behind=False, mirrored=False):
     return xy
 
 
-def person_at(xy, **fields):
-    points = Points(vocabulary=COCO, xy=xy, scores=np.ones(17))
+def person_at(xy, words=COCO, **fields):
+    points = Points(vocabulary=words, xy=xy, scores=np.ones(17))
     return Person(**{"box": [25, 15, 75, 110], "annotations": {"pose": points}, **fields})
 
 
@@ -86,8 +86,8 @@ def test_swapped_throughout():
 def test_people_without_sides():
     tally = MirrorTally(COCO)
     for _ in range(10):
-        tally.add(np.full(17, np.nan))
-        tally.add(np.full(17, 3.0))
+        tally.add(np.full((17, 2), np.nan))
+        tally.add(np.full((17, 2), 3.0))
     assert tally.result().people == 0
     assert not tally.result().throughout
     words = vocabulary.make("mid", ["a_top", "a_tip"], mirror_pairs=[])
@@ -108,6 +108,54 @@ def test_sides_of_parts():
     assert not texts(surveyed(body(None) for _ in range(20)), "bad")
     (text,) = texts(surveyed(body("Hand") for _ in range(20)), "bad")
     assert "parts: left and right seem swapped for Left_Hand (0%)" in text
+
+
+def paired(*wrong):
+    """The points of COCO, but with these as mirror partners."""
+    right = dict(wrong)
+    names = [name for name in COCO.names if name.startswith("left_")]
+    pairs = [(name, right.get(name, f"right_{name[5:]}")) for name in names]
+    return vocabulary.make("mine", COCO.names, mirror_pairs=pairs)
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_wrong_mirror_partners(behind):
+    wrong = ("left_elbow", "right_hip"), ("left_hip", "right_elbow")
+    xy = [figure(n, behind=behind) for n in range(25)]
+    says = "pose: mirror partners seem wrong for left_elbow and left_hip (100%): in that share"
+    found = texts(surveyed(person_at(one, paired(*wrong)) for one in xy), "bad")
+    assert sum(text.startswith(says) for text in found) == 1
+    right = surveyed(person_at(one, paired()) for one in xy)
+    for fine in (surveyed(person_at(one, paired(*wrong)) for one in xy[:19]), right):
+        assert not any("partners" in text for text in texts(fine, "bad"))
+
+
+def test_left_without_its_right():
+    words = vocabulary.make("mine", COCO.names, mirror_pairs=[])
+    found = surveyed(person_at(figure(n), words) for n in range(3))
+    assert any("no mirror partners: 8 (left_eye, left_ear" in text for text in texts(found, "odd"))
+    for name in vocabulary.available():
+        assert MirrorTally(vocabulary.load(name)).result().alone == ()
+
+
+@pytest.mark.parametrize(("swapped", "lips"), [(False, True), (True, True), (True, False)])
+def test_all_sides_of_parts_by_their_lips(swapped, lips):
+    """Somebody whose lips are seen faces the camera; without them nobody can tell."""
+    people = []
+    for _ in range(25):
+        labels = np.zeros(SIZE, np.uint8)
+        for row, name in enumerate(("Upper_Arm", "Lower_Arm", "Hand")):
+            sides = ("Left", "Right") if swapped else ("Right", "Left")
+            labels[20 * row : 20 * row + 15, 20:30] = PARTS.index(f"{sides[0]}_{name}")
+            labels[20 * row : 20 * row + 15, 70:80] = PARTS.index(f"{sides[1]}_{name}")
+        if lips:
+            labels[80, 40:60] = PARTS.index("Upper_Lip")
+            labels[81, 40:60] = PARTS.index("Lower_Lip")
+        people.append(with_map(Raster(law="label", values=labels, vocabulary=PARTS), "parts"))
+    bad = texts(surveyed(people), "bad")
+    assert len(bad) == (swapped and lips)
+    if bad:
+        assert "left and right are swapped: of 25 people whose face is visible only 0%" in bad[0]
 
 
 # --------------------------------------------------------------------------- boxes and points

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is in a set of samples, and what looks wrong with it, in sentences with a remedy."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -137,7 +138,7 @@ class Survey:
             away = ((xy < low - margin) | (xy > high + margin)).any(axis=1)
             tally.off_box += bool(away.mean() > 0.5)
         face = _face_visible(points)
-        tally.mirror.add(np.where(there, points.xy[:, 0], np.nan), face=face)
+        tally.mirror.add(np.where(there[:, None], points.xy, np.nan), face=face)
 
     def _add_raster(self, name: str, raster: Raster) -> None:
         if raster.vocabulary is not None:
@@ -173,11 +174,15 @@ class Survey:
         if words.background is not None:
             foreground[words.background] = 0
         tally.empty += not foreground.any()
-        # the mean column of each class: one weighted histogram over all pixels
-        columns = np.broadcast_to(np.arange(mask.shape[1], dtype=np.float64), mask.shape)
-        sums = np.bincount(raster.values[mask], weights=columns[mask], minlength=256)
+        # the mean place of each class: weighted histograms over all pixels
+        columns, rows = np.meshgrid(*(np.arange(n, dtype=np.float64) for n in mask.shape[::-1]))
+        sums = [
+            np.bincount(raster.values[mask], weights=at[mask], minlength=256)
+            for at in (columns, rows)
+        ]
         with np.errstate(invalid="ignore", divide="ignore"):
-            tally.mirror.add((sums / counts)[: len(words)])
+            places = (np.stack(sums, 1) / counts[:, None])[: len(words)]
+        tally.mirror.add(places, face=_mouth_seen(words, counts))
 
     # --------------------------------------------------------------------------- telling
 
@@ -286,7 +291,32 @@ def _face_visible(points: Points) -> bool | None:
     return bool(seen[rows].all())
 
 
+def _mouth_seen(words: Vocabulary, counts: NDArray[np.integer]) -> bool | None:
+    """Whether all lips (and a nose) of the classes are seen; ``None`` if there are no such."""
+    told = [re.split(r"\W|_", name.lower()) for name in words.names]
+    rows = [i for i, name in enumerate(told) if "lip" in name or "nose" in name]
+    return bool((counts[rows] > 0).all()) if rows else None
+
+
 def _about_mirrors(name: str, found: Mirrored, what: str) -> Iterator[Finding]:
+    if found.crossed:
+        pairs = listed((f"{a} and {b} ({share:.0%})" for a, b, share in found.crossed), 3)
+        yield Finding(
+            state="bad",
+            text=f"{name}: mirror partners seem wrong for {pairs}: in that share of people each "
+            "lies level with the other's partner rather than with its own",
+            remedy="write the right mirror partners into the vocabulary, or none where the names "
+            "say left and right",
+            about="sides",
+        )
+    if found.alone:
+        yield Finding(
+            state="odd",
+            text=f"{name}: no mirror partners: {listed(found.alone, 5)}",
+            remedy="a mirrored picture then calls left what is right; leave the partners out of "
+            "the vocabulary, and they are read from the names",
+            about="sides",
+        )
     if found.swapped:
         pairs = listed((f"{pair} ({share:.0%})" for pair, share in found.swapped), 6)
         yield Finding(
