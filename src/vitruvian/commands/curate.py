@@ -78,6 +78,7 @@ def score(
     embedder: str = "",
     probes: tuple[Path, ...] = (),
     text_side: int = 640,
+    cascade: bool = False,
     device: str = "cpu",
     workers: int = 0,
     engine: Literal["local", "ray"] = "local",
@@ -100,6 +101,8 @@ def score(
             is hf:google/siglip2-base-patch16-224.
         probes: heads that fit-probe wrote, for the stage probe.
         text_side: longer side in pixels at which text is looked for; more finds smaller text.
+        cascade: do not show text, person and embedding pictures with a side below 300 pixels, nor
+            person and embedding those with more than 30 % of readable text.
         device: cpu, cuda or cuda:1, for detector and embedder.
         workers: processes; 0 takes one per core, with a GPU at most 8.
         engine: local processes, or a Ray cluster whose machines all see the folder.
@@ -118,7 +121,7 @@ def score(
     later: VitruvianError | None = None  # what is missing for one stage stops no other
     for name in stages:
         try:
-            made = _stages(name, place, detector, embedder, probes, text_side, device)
+            made = _stages(name, place, detector, embedder, probes, text_side, device, cascade)
             for stage in plan.in_order(made):
                 fingerprint(stage)
             ready += made
@@ -156,6 +159,7 @@ def _stages(
     probes: Sequence[Path],
     text_side: int,
     device: str,
+    cascade: bool,
 ) -> "list[Stage]":
     """Make the stages behind a word of --stages."""
     from vitruvian.curate import basics
@@ -166,24 +170,29 @@ def _stages(
     }  # fmt: skip
     if name in cheap:
         return [cheap[name]()]
-    if name == "text":
-        from vitruvian.curate.text import Text
+    from vitruvian.curate.cascade import Gated
+    from vitruvian.curate.text import Text
 
-        return [Text(side=text_side)]
+    text: Stage = Text(side=text_side)
+    text = Gated(inner=text) if cascade else text
+    if name == "text":
+        return [text]
     if name == "person":
         from vitruvian.curate.people import Person
         from vitruvian.predict.detect import DEFAULT_DETECTOR
 
-        return [Person(detector=detector or DEFAULT_DETECTOR, device=device)]
+        person = Person(detector=detector or DEFAULT_DETECTOR, device=device)
+        return [Gated(inner=person, upstream=text) if cascade else person]
     if name not in _ALL:
         raise unknown_name("stage", name, _ALL)
     from vitruvian.curate.embeddings import DEFAULT_EMBEDDER, Embedding, Probe, ZeroShot, bank_for
 
-    embedding = Embedding(model=embedder or DEFAULT_EMBEDDER, device=device)
+    plain = Embedding(model=embedder or DEFAULT_EMBEDDER, device=device)
+    embedding = Gated(inner=plain, upstream=text) if cascade else plain
     if name == "embedding":
         return [embedding]
     if name == "zero_shot":
-        return [ZeroShot(bank=str(bank_for(tree.root / "banks", embedding)), upstream=embedding)]
+        return [ZeroShot(bank=str(bank_for(tree.root / "banks", plain)), upstream=embedding)]
     if not probes:
         raise InputError("the stage probe needs --probes HEAD.safetensors: make one by fit-probe")
     return [Probe(head=str(head), upstream=embedding) for head in probes]

@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vitruvian.curate.basics import decoder_versions
+from vitruvian.curate.cascade import Gated
 from vitruvian.curate.people import model_identity
 from vitruvian.curate.stage import BASE, COPIES, Picture, Row, Scorer, file_digest
 from vitruvian.errors import InputError, missing_extra
@@ -247,11 +248,11 @@ class ZeroShot:
 
     Attributes:
         bank: file that `write_bank` wrote.
-        upstream: embeds the pictures, with the model the bank was made with.
+        upstream: embeds the pictures, with the model the bank was made with; perhaps gated.
     """
 
     bank: str
-    upstream: Embedding
+    upstream: Embedding | Gated
     name: str = field(default="zero_shot", init=False)
     decodes: bool = field(default=True, init=False)
 
@@ -273,10 +274,9 @@ class ZeroShot:
             InputError: if it belongs to another model.
         """
         arrays, note = _read_tensors(Path(self.bank), "vitruvian prompts 1")
-        if note["model"] != model_identity(self.upstream.model):
-            raise InputError(
-                f"{self.bank} was made with another model than {self.upstream.model}: make it anew"
-            )
+        model = _model_of(self.upstream)
+        if note["model"] != model_identity(model):
+            raise InputError(f"{self.bank} was made with another model than {model}: make it anew")
         neutral, scale = arrays.pop("neutral"), note["scale"]
 
         def score(pictures: Sequence[Picture]) -> list[Row]:
@@ -295,6 +295,12 @@ class ZeroShot:
         return score
 
 
+def _model_of(stage: Embedding | Gated) -> str:
+    embedding = stage.inner if isinstance(stage, Gated) else stage
+    assert isinstance(embedding, Embedding)
+    return embedding.model
+
+
 def _vectors(pictures: Sequence[Picture]) -> list[NDArray[np.float32] | None]:
     found = [picture.before.get("vector") for picture in pictures]
     return [None if one is None else np.asarray(one, np.float32) for one in found]
@@ -306,11 +312,11 @@ class Probe:
 
     Attributes:
         head: the file.
-        upstream: embeds the pictures, with the model the head was trained on.
+        upstream: embeds the pictures, with the model the head was trained on; perhaps gated.
     """
 
     head: str
-    upstream: Embedding
+    upstream: Embedding | Gated
     decodes: bool = field(default=True, init=False)
     schema: pa.Schema = field(init=False, repr=False, default=pa.schema([("score", pa.float32())]))
 
@@ -331,10 +337,9 @@ class Probe:
             InputError: if it belongs to another model.
         """
         arrays, note = read_probe(Path(self.head))
-        if note["model"] != model_identity(self.upstream.model):
-            raise InputError(
-                f"{self.head} was trained on another model than {self.upstream.model}: fit it anew"
-            )
+        model = _model_of(self.upstream)
+        if note["model"] != model_identity(model):
+            raise InputError(f"{self.head} was trained on another model than {model}: fit it anew")
 
         def score(pictures: Sequence[Picture]) -> list[Row]:
             rows: list[Row] = []

@@ -11,6 +11,7 @@ import hashlib
 import json
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ def write_record(
         "shard_sha256": read_raw_note(shard)["sha256"],
         "rows": len(rows),
         "digest": digest(table),
+        "gated": Counter(row["gated_by"] for row in rows if row["gated_by"]),
         "transient": sum(row["status"].startswith("transient") for row in rows),
         "code": __version__,
         "started": started,

@@ -58,6 +58,7 @@ def funnel_text(view: View) -> str:
         ours = " · ".join(f"{n}{'+' * (n == 4)}: {v:.0f} %" for n, v in found.items())
         paper = "/".join(str(v) for v in PAPER_PEOPLE.values())
         lines.append(f"people per picture {ours}  (the paper: {paper} %)")
+    lines += cascade_text(view)
     return "\n".join(lines) + "\n"
 
 
@@ -87,6 +88,7 @@ def write_report(
         f"{html.escape(json.dumps(view.about['values']))}</p>",
         "<h2>Where pictures go</h2>",
         _funnel(view),
+        _cascade(view),
         "<h2>People per picture</h2>",
         _people(view),
         "<h2>Scores</h2><p>All pictures light, kept ones dark; from a sample.</p>",
@@ -121,6 +123,26 @@ def _funnel_row(rule: RuleTally, total: int) -> str:
         f"<td>{alone}<td>{part}<td>{unknown}"
         f'<td class=w><div class=b style="width:{width:.0f}px"></div></tr>'
     )
+
+
+def cascade_text(view: View) -> list[str]:
+    """Return, of a view of gated records, what was not asked and how far values may move."""
+    lines: list[str] = []
+    for stage, one in view.about.get("cascade", {}).items():
+        gates = one["gates"]
+        parts = [f"shorter sides from {gates['side']:g} pixels on"]
+        if "text_area" in gates:
+            parts.append(f"shares of text up to {gates['text_area']:g}")
+        lines.append(
+            f"{stage}: not asked about {one['rows']:,} of {view.rows:,} pictures; thresholds may "
+            f"move within {' and '.join(parts)}, beyond that score without --cascade"
+        )
+    return lines
+
+
+def _cascade(view: View) -> str:
+    lines = [f"<li>{html.escape(line)}</li>" for line in cascade_text(view)]
+    return f"<h2>Scored as a cascade</h2><ul>{''.join(lines)}</ul>" if lines else ""
 
 
 def _people(view: View) -> str:

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from vitruvian.curate.cascade import gates_of
 from vitruvian.curate.columns import (
     RANKED,
     Columns,
@@ -75,7 +76,7 @@ def select(
     chosen = dict(use or {})
     columns = needed(tree, policy, shards[0], chosen)
     values = _values(tree, policy, columns, shards)
-    digest, rows = _digest(tree, policy, values, columns, shards)
+    digest, rows, cascade = _digest(tree, policy, values, columns, shards)
     folder = tree.root / "views" / digest
     if (folder / "view.json").exists():
         return read_view(folder)
@@ -89,6 +90,7 @@ def select(
     about = {
         "policy": asdict(policy), "values": values, "shards": len(shards),
         "fingerprints": {name: mark for name, (mark, _) in columns.stages.items()},
+        "cascade": cascade,
     }  # fmt: skip
     view = View(digest=digest, policy=policy.digest(), about=about)
     view.funnel = [RuleTally(name=rule.name, reason=rule.reason) for rule in policy.rules]
@@ -167,8 +169,8 @@ def _digest(
     values: Mapping[str, Any],
     columns: Columns,
     shards: Sequence[ShardRef],
-) -> tuple[str, list[int]]:
-    """Return the name of the view, and how many rows each shard has.
+) -> tuple[str, list[int], dict[str, Any]]:
+    """Return the name of the view, how many rows each shard has, and what gates kept from stages.
 
     Raises:
         InputError: if a record is missing or belongs to another state of its shard.
@@ -176,30 +178,37 @@ def _digest(
     content = hashlib.sha256(f"{policy.digest()} {json.dumps(values, sort_keys=True)}".encode())
     missing: Counter[str] = Counter()
     rows: list[int] = []
+    cascade: dict[str, Any] = {}
 
-    def look(shard: ShardRef) -> tuple[int, str, list[str]]:
+    def look(shard: ShardRef) -> tuple[int, str, list[str], dict[str, dict[str, Any]]]:
         about = read_raw_note(shard)
         parts, absent = [f"{shard.name} {about['sha256']}"], list[str]()
+        found: dict[str, dict[str, Any]] = {}
         for stage, (mark, _) in columns.stages.items():
             note = read_record_note(tree.record(stage, mark, shard))
             if note is None or note["shard_sha256"] != about["sha256"]:
                 absent.append(stage)
             else:
                 parts.append(f"{stage} {note['digest']}")
-        return about["rows"], "".join(parts), absent
+                found[stage] = note
+        return about["rows"], "".join(parts), absent, found
 
     with ThreadPoolExecutor(2) as pool:
-        for count, text, absent in pool.map(look, shards):
+        for count, text, absent, notes in pool.map(look, shards):
             rows.append(count)
             content.update(text.encode())
             missing.update(absent)
+            for stage, note in notes.items():
+                if gates := gates_of(note["identity"]):
+                    one = cascade.setdefault(stage, {"gates": gates, "rows": 0})
+                    one["rows"] += sum(note["gated"].values())
     if missing:
         counts = ", ".join(f"{stage} of {count}" for stage, count in missing.items())
         raise InputError(
             f"records are missing: {counts} of {len(shards)} shards: go on with  vitruvian curate "
             f"score {tree.root} --stages {' '.join(missing)}"
         )
-    return content.hexdigest()[:16], rows
+    return content.hexdigest()[:16], rows, cascade
 
 
 # ------------------------------------------------------------------------------------- rules

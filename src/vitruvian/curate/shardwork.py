@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One shard, from its tar to one record per stage: the pure function that every engine runs."""
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -8,10 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from vitruvian.curate.cascade import GATED, gated_by
 from vitruvian.curate.raw import open_raw, read_raw_index
 from vitruvian.curate.records import read_columns, schema_of, write_record
 from vitruvian.curate.stage import BASE, Picture, Row, Scorer, Stage, copied, fingerprint
 from vitruvian.curate.tree import ShardRef, Tree
+from vitruvian.data.reader import PlacedFile
 from vitruvian.decode import MAX_PIXELS, probe, read_reduced
 from vitruvian.errors import ImageError
 
@@ -69,7 +72,7 @@ def score_shard(
     pixels = any(stage.decodes for stage in wanted)
     for first in range(0, len(index), CHUNK):
         chunk = [
-            _look(tar.read(one["offset"], one["length"]), one, pixels, task, beat)
+            _look(_file(tar, one, pixels), one, pixels, task, beat)
             for one in index[first : first + CHUNK]
         ]
         for stage in wanted:
@@ -97,6 +100,17 @@ def _upstream(stage: Stage, task: Task) -> list[dict[str, Any]] | None:
 
 
 # ---------------------------------------------------------------------------------- pictures
+
+
+def _file(tar: PlacedFile, entry: Mapping[str, Any], pixels: bool) -> bytes:
+    """Read a file; of a JPEG only its header, where that is enough."""
+    offset, length = entry["offset"], entry["length"]
+    if not pixels and length > _HEAD:
+        head = tar.read(offset, _HEAD)
+        with contextlib.suppress(ImageError):
+            if head.startswith(b"\xff\xd8\xff") and probe(head):
+                return head
+    return tar.read(offset, length)
 
 
 def _look(data: bytes, entry: Mapping[str, Any], pixels: bool, task: Task, beat: Beat) -> Picture:
@@ -149,6 +163,7 @@ def _endless(jpeg: bytes) -> bool:
     return jpeg.rfind(b"\xff\xd9") < jpeg.rfind(b"\xff\xda")
 
 
+_HEAD = 1 << 14  # bytes that hold the header of most JPEGs
 _FAULTS = ("too large", "truncated", "corrupt")
 _ZEROS = 64  # zero bytes at the end of a file that was only reserved, never filled
 
@@ -180,6 +195,8 @@ def _score(
         elif not (picture.sound if stage.decodes else picture.header):
             status = picture.status if picture.status.startswith("transient") else "skipped"
             answers[picture.row] = {"status": status}
+        elif gate := gated_by(stage, picture):
+            answers[picture.row] = {"status": GATED, "gated_by": gate}
         elif verdict:
             answers[picture.row] = {"status": verdict}
         else:

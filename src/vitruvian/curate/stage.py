@@ -30,14 +30,18 @@ COPIES = f"{BASE}, 2"
 identity of every stage that looks at one."""
 
 COMMON = pa.schema(
-    [("row", pa.int32()), ("status", pa.string()), ("error", pa.string()), ("ms", pa.float32())]
-)
-"""Columns of every record: row of the shard, how it went, why not, milliseconds it took.
+    [
+        ("row", pa.int32()), ("status", pa.string()), ("error", pa.string()),
+        ("gated_by", pa.string()), ("ms", pa.float32()),
+    ]
+)  # fmt: skip
+"""Columns of every record: row of the shard, how it went, why not, what kept it from being asked in
+a cascade, milliseconds it took.
 
 ``status`` is "ok" (perhaps "ok:…", with a remark), "bad:…" of a picture that is no good,
-"skipped" of a stage that was not asked because of that, "error" of a stage that failed on the
-picture, "crash" or "timeout" where its process died or hung over it, and "transient:…" of what may
-go better another time.
+"skipped" of a stage that was not asked because of that, "gated" of one that a cascade did not ask,
+"error" of a stage that failed on the picture, "crash" or "timeout" where its process died or hung
+over it, and "transient:…" of what may go better another time.
 """
 TIMING = "ms"
 """The one column that differs between equal runs."""
@@ -49,7 +53,7 @@ class Picture:
 
     Attributes:
         row: of the shard.
-        data: the file.
+        data: the file; where nobody wants pixels perhaps only its beginning.
         source: where it was found, a path or an address.
         header: what its first bytes say; ``None`` if they say nothing.
         status: as in the record of the stage integrity.
