@@ -11,10 +11,14 @@ import pytest
 from vitruvian import image
 from vitruvian.cli import main
 from vitruvian.data.shards import write_shard
+from vitruvian.data.sources import open_source
 from vitruvian.data.sources.hi4d import open_hi4d
 from vitruvian.errors import InputError
-from vitruvian.evaluate.framings import cameras
+from vitruvian.evaluate.framings import FRAMINGS, manifest, open_framings
 from vitruvian.person import Person, Raster, Sample
+
+trimesh = pytest.importorskip("trimesh")
+pytest.importorskip("embreex")
 
 
 def run(out, *arguments):
@@ -85,7 +89,7 @@ def test_hi4d_is_read_as_it_is_distributed(tmp_path, model):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda r: shutil.rmtree(r / "pair28/dance28/depth"), "missing"),
+        (lambda r: shutil.rmtree(r / "pair28/dance28/depth"), "vitruvian synth hi4d"),
         (lambda r: (r / "pair28/dance28/cameras/rgb_cameras.npz").write_bytes(b"x"), "no cameras"),
         (lambda r: [shutil.rmtree(r / p) for p in ("pair28", "pair32")], "with photographs for"),
     ],
@@ -99,7 +103,6 @@ def test_what_lacks_in_hi4d_is_said(tmp_path, spoil, words):
 
 def renders(root, **changes):
     """Packed balls in two framings, with the renderer's note of what it was told."""
-    told = cameras("thuman2")
     for framing in ("face", "full"):
         samples = []
         for number in range(3):
@@ -112,13 +115,9 @@ def renders(root, **changes):
             person = Person(box=np.array([15, 5, 64, 54]), annotations=maps)
             pixels = np.full((*made_sets.SIZE, 3), 40 * number, np.uint8)
             samples.append(Sample(image=pixels, people=(person,), name=f"scan{number}"))
-        write_shard(root / framing / "scans-000000.tar", samples, quality=None)
-        shares = {name: float(name == framing) for name in ("face", "upper", "full")}
-        note = {k: v for k, v in told.items() if k != "settings"}
-        settings = {**told["settings"], "shares": shares}
-        (root / framing / "synth.json").write_text(
-            json.dumps(note | {"settings": settings} | changes)
-        )
+        write_shard(root / framing / "thuman2-000000.tar", samples, quality=None)
+        note = json.dumps(manifest("thuman2").note(framing) | changes)
+        (root / framing / "synth.json").write_text(note)
     return root
 
 
@@ -143,3 +142,110 @@ def test_renders_through_other_cameras_are_refused(tmp_path, model, capsys):
     assert "was rendered with seed 3" in text
     assert "--protocol folder" in text
     assert run(tmp_path / "out", "--data", root / "face", "--model", model) == 0
+
+
+def test_the_cameras_of_thuman2_are_fixed():
+    cameras = manifest("thuman2")
+    assert len(cameras.views) == 526 * len(FRAMINGS)
+    assert cameras.sha256.startswith("fcc7f51ac322bfe8")
+    seen = {(view["scan"], view["framing"]) for view in cameras.views}
+    assert len(seen) == len(cameras.views)
+
+
+@pytest.mark.slow
+def test_scans_become_the_set_of_thuman2(tmp_path, model, capsys):
+    for name in ("0003", "0004"):
+        (tmp_path / "scans" / name).mkdir(parents=True)
+        body = trimesh.creation.capsule(height=1.3, radius=0.22)  # z is up
+        body.export(tmp_path / "scans" / name / f"{name}.obj")
+    arguments = ["synth", "thuman2", tmp_path / "scans", "--out", tmp_path / "renders"]
+    arguments += ["--workers", "1"]
+    assert main(list(map(str, arguments))) == 0
+    assert "524 of 526 scans" in capsys.readouterr().err
+    arguments = ["--data", tmp_path / "renders", "--protocol", "thuman2", "--model", model]
+    assert run(tmp_path / "out", *arguments) == 0
+    found = report(tmp_path / "out")
+    assert found["data"]["photographs"] == 6
+    assert {f"{name}/RMSE" for name in FRAMINGS} <= set(found["results"]["depth"])
+    assert found["published"] == []
+    source, names, _ = open_framings(tmp_path / "renders", "thuman2")
+    assert names[0] == "face/thuman2-0003"
+    sample = source[4]  # full
+    person, camera = sample.people[0], sample.camera
+    row = [v for v in manifest("thuman2").views if v["scan"] == "0003" and v["framing"] == "full"]
+    assert camera.matrix[0, 0] == pytest.approx(row[0]["focal"] / 43.2666 * 1280, rel=1e-6)
+    tall = (person.box[3] - person.box[1]) / 1024
+    assert tall == pytest.approx(row[0]["fill"], abs=0.03)
+    depth = person.raster("depth").placed(sample.size)
+    # the nearest of the capsule is about half its thickness nearer than its axis
+    eye = camera.centre
+    distance = np.linalg.norm(eye - [0, 0.87, 0])
+    assert depth.values[depth.mask].min() == pytest.approx(distance - 0.22, abs=0.15)
+
+
+def hi4d_meshes(root, *, shift=0.0):
+    """Two frames of two balls, seen by camera 4, as photographs, masks, calibration and scans."""
+    action = root / "pair28" / "dance28"
+    for folder in ("images/4", "seg/img_seg_mask/4/all", "cameras", "frames"):
+        (action / folder).mkdir(parents=True)
+    matrix = np.array([[60.0, 0, 39.5], [0, 60, 29.5], [0, 0, 1]])
+    outer = np.eye(4)[:3]
+    outer[:, 3] = 0.1, 0, 2.5
+    for number in (1, 2):
+        balls = [
+            trimesh.creation.icosphere(subdivisions=4, radius=0.4).apply_translation([x, 0, 0])
+            for x in (-0.4, 0.4)
+        ]
+        scan = trimesh.util.concatenate(balls)
+        y, x = np.mgrid[:60, :80]
+        ways = np.dstack([(x - 39.5) / 60, (y - 29.5) / 60, np.ones((60, 80))])
+        mask = np.zeros((60, 80), bool)
+        for centre in (-0.3, 0.5):
+            to = np.array([centre + shift, 0, 2.5])
+            along = ways @ to / (ways**2).sum(axis=2)
+            mask |= np.linalg.norm(ways * along[..., None] - to, axis=2) < 0.4
+        stem = f"{number:06d}"
+        scan.export(action / "frames" / f"mesh-f{number:05d}.obj")
+        image.write(action / "images/4" / f"{stem}.jpg", np.full((60, 80, 3), 90, np.uint8))
+        image.write(action / "seg/img_seg_mask/4/all" / f"{stem}.png", mask.astype(np.uint8) * 255)
+    cameras = {"ids": [4], "intrinsics": matrix[None], "extrinsics": outer[None]}
+    np.savez(action / "cameras" / "rgb_cameras.npz", **cameras)
+    return root
+
+
+def test_scans_of_hi4d_become_its_truth(tmp_path, model, capsys):
+    root = hi4d_meshes(tmp_path / "hi4d")
+    arguments = ["--data", root, "--protocol", "hi4d", "--model", model]
+    assert run(tmp_path / "out", *arguments) == 2
+    said = capsys.readouterr().err
+    assert "vitruvian synth hi4d" in said
+    assert "licence: non-commercial" in said
+    assert main(["synth", "hi4d", str(root), "--workers", "1"]) == 0
+    assert "2 of 2 photographs" in capsys.readouterr().out
+    assert main(["synth", "hi4d", str(root)]) == 0
+    assert "0 of 2 photographs" in capsys.readouterr().out
+    assert run(tmp_path / "out", *arguments) == 0
+    assert report(tmp_path / "out")["data"]["layout"] == "hi4d"
+    source, layout = open_source(root)
+    assert layout.name == "hi4d"
+    person = source[0].people[0]
+    depth, normals = person.raster("depth"), person.raster("normals")
+    # The ray through (x, y) meets the right ball at (0.5, 0, 2.5) where it faces it.
+    x, y = round(0.5 / 2.5 * 60 + 39.5), 29
+    assert depth.values[y, x] == pytest.approx(2.1, abs=0.01)
+    assert normals.values[y, x] == pytest.approx([0, 0, -1], abs=0.3)
+    left = normals.values[y, x - 6]
+    assert left[0] < -0.3
+    top = normals.values[y - 6, x]
+    assert top[1] < -0.3
+
+
+def test_a_scan_that_is_not_on_the_photograph_is_refused(tmp_path, capsys):
+    root = hi4d_meshes(tmp_path / "hi4d", shift=-1.3)
+    assert main(["synth", "hi4d", str(root), "--workers", "1"]) == 2
+    assert "do not belong together" in capsys.readouterr().err
+    (root / "pair28/dance28/frames/mesh-f00002.obj").unlink()
+    assert main(["synth", "hi4d", str(root)]) == 2
+    assert "mesh-f00002.obj" in capsys.readouterr().err
+    assert main(["synth", "thuman2", str(root), "--out", str(tmp_path / "r")]) == 2
+    assert "none of them called 0000 to 0525" in capsys.readouterr().err

@@ -67,7 +67,7 @@ def people(
     """
     from vitruvian.synth import production
 
-    wanted = _Wanted(
+    wanted = Wanted(
         out=out, count=count, seed=seed, workers=workers, engine=engine, preview=preview,
         quality=quality, per_shard=per_shard, gallery=gallery,
     )  # fmt: skip
@@ -75,7 +75,7 @@ def people(
         size, preview, framing, views, people_max, children, backgrounds, lights, optics, device
     )
     production.check_folders(settings)
-    return _make(wanted, settings.to_dict(), production.people, "people")
+    return make(wanted, settings.to_dict(), production.people, "people")
 
 
 def scans(
@@ -140,7 +140,7 @@ def scans(
     from vitruvian.synth import production
     from vitruvian.synth.scan import find_scans, load_scan
 
-    wanted = _Wanted(
+    wanted = Wanted(
         out=out, count=count, seed=seed, workers=workers, engine=engine, preview=preview,
         quality=quality, per_shard=per_shard, gallery=gallery,
     )  # fmt: skip
@@ -167,7 +167,7 @@ def scans(
         files=tuple(str(file) for file in files), options=tuple(options.items())
     )
     about = {"scans": [file.name for file in files], "options": options}
-    return _make(wanted, settings.to_dict(), maker, "scans", about)
+    return make(wanted, settings.to_dict(), maker, "scans", about)
 
 
 def rig(
@@ -249,7 +249,7 @@ def rig(
         cast = casting.Recorded(files=tuple(str(file) for file in casting.motions(bvh)))
     maker = rigs.RigMaker.of(placed, frames, cast)
     each = len(placed) * frames
-    wanted = _Wanted(
+    wanted = Wanted(
         out=out, count=clips * each, seed=seed, workers=workers, engine=engine, preview=preview,
         quality=quality, per_shard=each, gallery=gallery,
     )  # fmt: skip
@@ -258,11 +258,11 @@ def rig(
     folder = out / "preview" if preview else out
     if not (folder.exists() and not folder.is_dir()):
         rigs.write_rig(folder / "cameras.json", placed)
-    return _make(wanted, settings.to_dict(), maker, "rig", about)
+    return make(wanted, settings.to_dict(), maker, "rig", about)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Wanted:
+class Wanted:
     """What all verbs are told."""
 
     out: Path
@@ -336,8 +336,8 @@ def _settings(
     )
 
 
-def _make(
-    wanted: _Wanted,
+def make(
+    wanted: Wanted,
     settings: dict[str, Any],
     maker: "Maker",
     kind: str,
@@ -348,7 +348,7 @@ def _make(
     from vitruvian.synth.recipe import VERSION
 
     wanted.check()
-    workers = wanted.workers or _cores()
+    workers = wanted.workers or cores()
     out, count, per_shard = wanted.out, wanted.count, wanted.per_shard
     if wanted.preview:
         out, count = out / "preview", wanted.preview
@@ -377,7 +377,8 @@ def _make(
     return 1 if errors else 0
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return how many cores this process may use."""
     import os
 
     if hasattr(os, "sched_getaffinity"):
@@ -428,7 +429,7 @@ def _run(
     return made, errors
 
 
-def _show(out: Path, wanted: _Wanted, described: dict[str, Any], *, preview: bool) -> list[Path]:
+def _show(out: Path, wanted: Wanted, described: dict[str, Any], *, preview: bool) -> list[Path]:
     """Write contact sheet, gallery and data card of what is finished."""
     from vitruvian import image
     from vitruvian.data.reader import Shards

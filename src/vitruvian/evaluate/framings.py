@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Renders of scans by framing: ``ROOT/face``, ``ROOT/upper``, ``ROOT/full``, each packed shards.
 
-``cameras.toml`` says what the renderer must have been told; renders through other cameras are
-refused, because their numbers would be of another set.
+A manifest (``cameras/NAME.json``) says through which camera every scan is seen in every framing;
+``vitruvian synth NAME`` obeys it. Renders through other cameras are refused, because their numbers
+would be of another set.
 """
 
-import tomllib
+import hashlib
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -22,11 +25,38 @@ FRAMINGS = ("face", "upper", "full")
 _MADE = "synth.json"  # the renderer's note of what it was told
 
 
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The fixed cameras of a protocol.
+
+    Attributes:
+        name: of the protocol.
+        size: (height, width) of the pictures.
+        views: per view its scan, framing, focal length (mm of 24 × 36), azimuth, elevation and
+            roll in degrees, and the share of the picture that is filled.
+        sha256: of all of it.
+    """
+
+    name: str
+    size: tuple[int, int]
+    views: tuple[Mapping[str, Any], ...]
+    sha256: str
+
+    def note(self, framing: str) -> dict[str, Any]:
+        """Return what the renderer notes about a folder that was rendered through these."""
+        told = {"name": self.name, "sha256": self.sha256}
+        return {"kind": self.name, "seed": 0, "cameras": told, "framing": framing}
+
+
 @cache
-def cameras(name: str) -> Mapping[str, Any]:
-    """Return what the renderer must have been told for a protocol."""
-    text = files("vitruvian.evaluate").joinpath("cameras.toml").read_text("utf-8")
-    return tomllib.loads(text)[name]
+def manifest(name: str) -> Manifest:
+    """Return the cameras of a protocol."""
+    data = files("vitruvian.evaluate").joinpath("cameras", f"{name}.json").read_bytes()
+    given = json.loads(data)
+    views = tuple(dict(zip(given["columns"], row, strict=True)) for row in given["views"])
+    height, width = given["size"]
+    digest = hashlib.sha256(data).hexdigest()
+    return Manifest(name=name, size=(height, width), views=views, sha256=digest)
 
 
 def open_framings(root: str | Path, name: str) -> tuple[Source, list[str], tuple[str, ...]]:
@@ -45,9 +75,12 @@ def open_framings(root: str | Path, name: str) -> tuple[Source, list[str], tuple
     base = Path(root)
     there = [one for one in FRAMINGS if (base / one).is_dir() and finished(base / one)]
     if not there:
-        raise InputError(f"{base}: no finished shards in {', '.join(FRAMINGS)}")
+        raise InputError(
+            f"{base}: no finished renders in {', '.join(FRAMINGS)}: make them of the scans with "
+            f" vitruvian synth {name} SCANS --out RENDERS"
+        )
     for framing in there:
-        _check(base / framing, framing, cameras(name))
+        _check(base / framing, manifest(name).note(framing))
     parts = [Shards(base / framing) for framing in there]
     names = [
         f"{framing}/{shards.key(number)}"
@@ -58,18 +91,14 @@ def open_framings(root: str | Path, name: str) -> tuple[Source, list[str], tuple
     return Joined(parts), names, groups
 
 
-def _check(folder: Path, framing: str, wanted: Mapping[str, Any]) -> None:
+def _check(folder: Path, wanted: Mapping[str, Any]) -> None:
     made = read_json(folder / _MADE)
     if not isinstance(made, dict):
         raise InputError(f"{folder / _MADE}: no note of vitruvian synth")
-    settings = {**wanted["settings"], "shares": {f: float(f == framing) for f in FRAMINGS}}
-    told = made.get("settings", {})
-    other = [f"{k} {made.get(k)!r}" for k in wanted if k != "settings" and made.get(k) != wanted[k]]
-    other += [f"{k} {told.get(k)!r}" for k in settings if told.get(k) != settings[k]]
+    other = [f"{key} {made.get(key)!r}" for key in wanted if made.get(key) != wanted[key]]
     if other:
-        asked = {**{k: v for k, v in wanted.items() if k != "settings"}, **settings}
         raise InputError(
-            f"{folder} was rendered with {', '.join(other)}: the protocol's cameras belong to "
-            f"{', '.join(f'{k} {v}' for k, v in asked.items())}; "
-            "render it anew, or evaluate it with --protocol folder"
+            f"{folder} was rendered with {', '.join(other)}, the protocol's cameras are "
+            f"{', '.join(f'{key} {value!r}' for key, value in wanted.items())}: render it anew "
+            f"with  vitruvian synth {wanted['kind']} , or evaluate it with --protocol folder"
         )

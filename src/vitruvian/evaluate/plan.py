@@ -11,7 +11,6 @@ import numpy as np
 from vitruvian import vocabulary as vocabularies
 from vitruvian.data.options import SourceOptions
 from vitruvian.data.sources import annotation_file, detect, open_source
-from vitruvian.data.sources.hi4d import open_hi4d
 from vitruvian.data.sources.maps import MapSettings
 from vitruvian.errors import InputError, unknown_name
 from vitruvian.evaluate.answers import Answers, Seen
@@ -193,9 +192,6 @@ def _open(plan: Plan, protocol: Protocol) -> tuple[Cases, str, tuple[str, ...]]:
         if protocol.name == "thuman2":
             source, names, groups = open_framings(path, protocol.name)
             return Sampled(source, names), "shards", groups
-        if protocol.name == "hi4d" and layout == "auto":
-            scans = open_hi4d(path, missing=plan.options.missing)
-            return Sampled(scans, names_of(scans)), "hi4d", ()
         if layout == "auto":
             layout = detect(path)
         target = vocabularies.load(plan.points) if plan.points else None

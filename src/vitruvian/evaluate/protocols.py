@@ -82,7 +82,7 @@ _TABLE = (
         source=f"{_COCO_SITE} (val2017.zip, annotations_trainval2017.zip)",
         licence=_COCO_TERMS,
         expected="--data annotations/person_keypoints_val2017.json, with val2017/ beside the "
-        "folder of the annotations (or --options.images)",
+        "folder of the annotations (or --images FOLDER)",
     ),
     Protocol(
         name="wholebody",
@@ -134,9 +134,10 @@ _TABLE = (
         photographs=1578,
         source="https://github.com/ytrock/THuman2.0-Dataset (on request; 526 scans)",
         licence="non-commercial research, by signed agreement",
-        expected="--data RENDERS, made with  vitruvian synth scans THuman2.0 --framing face|upper|"
-        "full --views 1 --count 526 --seed 0 --no-optics --out RENDERS/face|upper|full ; the "
-        "published cameras are not known, those are ours (cameras.toml)",
+        expected="SCANS/NNNN/NNNN.obj with textures, NNNN from 0000 to 0525, as distributed; "
+        "render them with  vitruvian synth thuman2 SCANS --out RENDERS  and give --data RENDERS "
+        "(face/, upper/, full/); the published cameras are not known, ours are fixed in "
+        "evaluate/cameras/thuman2.json",
     ),
     Protocol(
         name="hi4d",
@@ -146,9 +147,11 @@ _TABLE = (
         photographs=1195,
         source="https://yifeiyin04.github.io/Hi4D/ (on request)",
         licence="non-commercial research, by signed agreement",
+        layout="hi4d",
         expected="--data HI4D with pairNN/ACTION/{images/4/NNNNNN.jpg, seg/img_seg_mask/4/all/"
-        "NNNNNN.png, cameras/rgb_cameras.npz} and, made from frames/mesh-fNNNNN.obj by that "
-        "camera, depth/4/NNNNNN.npy (metres) and normals/4/NNNNNN.npy (OpenGL axes)",
+        "NNNNNN.png, cameras/rgb_cameras.npz, frames/mesh-fNNNNN.obj} for the pairs 28, 32 and 37;"
+        "  vitruvian synth hi4d HI4D  then makes depth/4/NNNNNN.npy (metres) and "
+        "normals/4/NNNNNN.npy (OpenGL axes) from the scans, through that camera",
     ),
 )
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType({entry.name: entry for entry in _TABLE})

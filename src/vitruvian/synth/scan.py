@@ -132,7 +132,9 @@ def load_scan(
     """
     path = Path(path)
     told: list[str] = []
-    pieces = _read(path, told)
+    pieces = read_meshes(path)
+    missing = [name for name in _named_textures(path) if not (path.parent / name).is_file()]
+    told.extend(f"texture {name} is missing: grey instead" for name in missing)
     total = sum(len(piece.faces) for piece in pieces)
     if total > most_triangles:
         raise InputError(
@@ -199,8 +201,13 @@ def load_scan(
 # ---------------------------------------------------------------------------------- reading
 
 
-def _read(path: Path, told: list[str]) -> "list[trimesh.Trimesh]":
-    """Return the meshes of a file, one per material, their transforms applied."""
+def read_meshes(path: Path) -> "list[trimesh.Trimesh]":
+    """Return the meshes of a file, one per material, their transforms applied.
+
+    Raises:
+        InputError: for a file that cannot be read, or has no triangles.
+        MissingExtraError: if trimesh is not installed.
+    """
     try:
         import trimesh
     except ImportError as error:
@@ -219,8 +226,6 @@ def _read(path: Path, told: list[str]) -> "list[trimesh.Trimesh]":
         raise InputError(f"{path}: cannot be read as a scan ({error})") from error
     finally:
         logger.disabled = quiet
-    missing = [name for name in _named_textures(path) if not (path.parent / name).is_file()]
-    told.extend(f"texture {name} is missing: grey instead" for name in missing)
     pieces = [piece for piece in scene.dump() if isinstance(piece, trimesh.Trimesh)]
     if not pieces:
         raise InputError(f"{path}: no triangles: a scan is a mesh, not a cloud of points")

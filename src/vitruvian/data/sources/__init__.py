@@ -19,6 +19,7 @@ from vitruvian.data.source import Source
 from vitruvian.data.sources.coco import open_coco
 from vitruvian.data.sources.files import list_pictures, listed, nearest_folder
 from vitruvian.data.sources.folder import find_roles, open_folder
+from vitruvian.data.sources.hi4d import open_hi4d
 from vitruvian.data.sources.images import open_images
 from vitruvian.data.sources.manifest import is_manifest, open_manifest
 from vitruvian.data.sources.maps import MapSettings
@@ -129,6 +130,12 @@ _TABLE = (
     Layout(name="cihp", about="CIHP parsing", options=("parts", "missing"), open=_public("cihp")),
     Layout(name="atr", about="ATR parsing", options=("parts", "missing"), open=_public("atr")),
     Layout(
+        name="hi4d",
+        about="Hi4D, its test pairs seen by camera 4, with depth and normals made from its scans",
+        options=("missing",),
+        open=lambda path, o: open_hi4d(path, missing=o.missing),
+    ),
+    Layout(
         name="face",
         about="FaceSynthetics: 000001.png beside 000001_seg.png",
         options=("missing",),
@@ -221,6 +228,8 @@ def detect(path: Path) -> str:
         inside = [path, *(p for p in (path / "Training", path / "training") if p.is_dir())]
         if any(nearest_folder(place, folder) is not None for place in inside):
             return name
+    if any(next(path.glob(f"{'pair*/' * deep}*/cameras/rgb_cameras.npz"), None) for deep in (1, 3)):
+        return "hi4d"
     roles = find_roles(path)
     if "images" in roles and len(roles) > 1 and not _json_in(roles.get("parts")):
         return "folder"

@@ -6,8 +6,9 @@
     HI4D/pair28/dance28/images/4/000001.jpg            photograph of camera 4
                         seg/img_seg_mask/4/all/000001.png   both people
                         cameras/rgb_cameras.npz        ids, intrinsics, extrinsics
-                        depth/4/000001.npy             metres, rendered from frames/mesh-f00001.obj
-                        normals/4/000001.npy           unit vectors
+                        frames/mesh-f00001.obj         the scan of that moment, metres
+                        depth/4/000001.npy             metres, made by vitruvian synth hi4d
+                        normals/4/000001.npy           unit vectors, the same
 
 Pairs may lie in folders of their own (``pair28/pair28_1/pair28/…``), as the archives unpack. The
 two people of a photograph are one "person" here: the evaluation compares all person pixels
@@ -18,6 +19,7 @@ Sapiens paper).
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +84,79 @@ def read_camera(path: Path, number: int) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(inner[place], np.float64), np.asarray(outer[place], np.float64)[:3, :4]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """One photograph of Hi4D, and where all that belongs to it lies.
+
+    Attributes:
+        name: path of the photograph in the set, without the folders of the camera.
+        picture: its file.
+        mask: of both people.
+        mesh: the scan of the moment.
+        cameras: file of the calibrations.
+        depth: rendered from the scan, .npy unless there is another.
+        normals: the same.
+    """
+
+    name: str
+    picture: Path
+    mask: Path
+    mesh: Path
+    cameras: Path
+    depth: Path
+    normals: Path
+
+
+def frames(root: str | Path, *, pairs: Sequence[str] = PAIRS, camera: int = CAMERA) -> list[Frame]:
+    """List the photographs of one camera.
+
+    Args:
+        root: folder that holds the pairs.
+        pairs: their numbers.
+        camera: whose photographs.
+
+    Raises:
+        InputError: if there is none.
+    """
+    base = Path(root)
+    wanted = re.compile(rf"pair0*({'|'.join(pairs)})(_\d+)?$")
+    found: list[Frame] = []
+    for folder in sorted(base.rglob(f"images/{camera}")):
+        action = folder.parents[1]
+        inside = action.relative_to(base).parts
+        if not any(wanted.fullmatch(part) for part in inside):
+            continue
+        for entry in list_pictures(folder):
+            stem = entry.name.rpartition(".")[0]
+            maps = {role: _map(action / role / str(camera), stem) for role in ("depth", "normals")}
+            found.append(
+                Frame(
+                    name=f"{'/'.join(inside)}/{entry.name}",
+                    picture=entry.path,
+                    mask=action / "seg" / "img_seg_mask" / str(camera) / "all" / f"{stem}.png",
+                    mesh=_mesh(action / "frames", stem),
+                    cameras=action / "cameras" / "rgb_cameras.npz",
+                    **maps,
+                )
+            )
+    if not found:
+        raise InputError(
+            f"{base}: no pairNN/ACTION/images/{camera} with photographs for the pairs "
+            f"{', '.join(pairs)}"
+        )
+    return found
+
+
+def _map(folder: Path, stem: str) -> Path:
+    there = (folder / f"{stem}{suffix}" for suffix in SUFFIXES)
+    return next((path for path in there if path.is_file()), folder / f"{stem}.npy")
+
+
+def _mesh(folder: Path, stem: str) -> Path:
+    number = f"{int(stem):05d}" if stem.isdecimal() else stem
+    return folder / f"mesh-f{number}.obj"
+
+
 def open_hi4d(
     root: str | Path,
     *,
@@ -100,29 +175,20 @@ def open_hi4d(
     Raises:
         InputError: if there is none, or files are missing.
     """
-    base = Path(root)
-    wanted = re.compile(rf"pair0*({'|'.join(pairs)})(_\d+)?$")
-    found: list[tuple[Entry, dict[str, Path]]] = []
-    cameras: dict[str, tuple[Path, int]] = {}
-    for folder in sorted(base.rglob(f"images/{camera}")):
-        action = folder.parents[1]
-        inside = action.relative_to(base).parts
-        if not any(wanted.fullmatch(part) for part in inside):
-            continue
-        for picture in list_pictures(folder):
-            stem = picture.name.rpartition(".")[0]
-            name = f"{'/'.join(inside)}/{picture.name}"
-            maps = {"mask": action / "seg" / "img_seg_mask" / str(camera) / "all" / f"{stem}.png"}
-            for role in ("depth", "normals"):
-                place = action / role / str(camera)
-                there = [place / f"{stem}{suffix}" for suffix in SUFFIXES]
-                maps[role] = next((path for path in there if path.is_file()), place / f"{stem}.npy")
-            found.append((Entry(name, picture.path), maps))
-            cameras[name] = (action / "cameras" / "rgb_cameras.npz", camera)
-    if not found:
+    every = frames(root, pairs=pairs, camera=camera)
+    unmade = sum(not (one.depth.is_file() and one.normals.is_file()) for one in every)
+    if unmade and missing == "raise":
         raise InputError(
-            f"{base}: no pairNN/ACTION/images/{camera} with photographs for the pairs "
-            f"{', '.join(pairs)}"
+            f"{root}: {unmade} of {len(every)} photographs have no depth or normals yet: make them "
+            f"from the scans with  vitruvian synth hi4d {root}"
         )
+    found = [
+        (
+            Entry(one.name, one.picture),
+            {"mask": one.mask, "depth": one.depth, "normals": one.normals},
+        )
+        for one in every
+    ]
+    cameras = {one.name: (one.cameras, camera) for one in every}
     settings = MapSettings(depth_kind="metric", convention="opengl", holes="keep")
-    return Hi4D(found, cameras, settings, what=str(base), missing=missing)
+    return Hi4D(found, cameras, settings, what=str(root), missing=missing)
