@@ -19,6 +19,10 @@ from typing import Any, Literal, NamedTuple
 from vitruvian.errors import InputError, WeightsError, unknown_name
 
 Commercial = Literal["yes", "no", "restricted", "unknown"]
+DEFAULT = "default"
+"""Name of the weights that come with the package."""
+SHIPPED = Path(__file__).parents[1] / "default"
+"""Folder inside the package that holds them, with their model card."""
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".pt2", ".ckpt", ".bin")
 _HUB = re.compile(r"hf:([\w.-]+/[\w.-]+?)(?:@([\w./-]+))?")
 
@@ -150,12 +154,15 @@ def weights_folder(name: str = "") -> Path:
 def find(name: str | Path) -> Path:
     """Return the local file or folder of a path, a catalogue name or a hub address.
 
-    Nothing is downloaded. A path that exists wins over a name.
+    Nothing is downloaded. A path that exists wins over a name, except over "default", which is
+    always what comes with the package (write ``./default`` for a folder of that name).
 
     Raises:
         UnknownNameError: neither a file nor a known name.
         WeightsError: a known name whose file is not here; says the command that fetches it.
     """
+    if name == DEFAULT:
+        return _shipped()
     path, text = Path(name).expanduser(), str(name)
     if path.exists():
         return path
@@ -173,6 +180,17 @@ def find(name: str | Path) -> Path:
         f"{text}: {what} not on this machine (looked in {weights_folder(text)} and the hub's "
         f"cache) · download it with  vitruvian weights fetch {text}"
     )
+
+
+def _shipped() -> Path:
+    path = SHIPPED / f"{DEFAULT}.safetensors"
+    if not path.is_file():
+        raise WeightsError(
+            f"{DEFAULT}: this copy of vitruvian holds no default weights (looked for {path}) · "
+            "install a release, make them with  vitruvian train default --out FOLDER --ship , or "
+            "name other weights"
+        )
+    return path
 
 
 def on_this_machine(name: str) -> Path | None:
