@@ -5,8 +5,7 @@ import cv2
 import numpy as np
 import pytest
 import tiny_models
-from corpus import jpeg, many, oriented, packed, pixels, save
-from stand_ins import Blobs
+from corpus import jpeg, many, packed, pixels, save
 from test_pool import digests, finish
 
 from vitruvian import image
@@ -83,34 +82,6 @@ def test_boxes_return_to_the_size_of_the_original():
     assert whole.tolist() == [[0, 0, 999, 499]]
     half = at_original_size(np.array([[50, 0, 99, 24.0]]), (50, 100), (500, 1000))
     assert half.tolist() == [[500, 0, 999, 249]]
-
-
-def scene(box_width: int, box_height: int, size=(1500, 2000)) -> np.ndarray:
-    """A grey picture with a red figure of this size in it."""
-    array = np.full((*size, 3), 120, np.uint8)
-    array[400 : 400 + box_height, 700 : 700 + box_width] = (250, 10, 10)
-    return array
-
-
-@pytest.mark.parametrize("orientation", [1, 6])
-def test_people_are_measured_in_upright_original_pixels(tmp_path, orientation):
-    sizes = [(280, 700), (320, 700), (320, 290), (310, 310)]
-    files = {}
-    for number, (width, height) in enumerate(sizes):
-        upright = scene(width, height)
-        stored = upright if orientation == 1 else np.rot90(upright, 1)
-        files[f"{number}.jpg"] = oriented(np.ascontiguousarray(stored), orientation)
-    tree, stage = packed(tmp_path, files), Person(make=Blobs, key="blobs")
-    finish(tree, [Geometry(), stage], Here())
-    for number, (width, height) in enumerate(sizes):
-        row = rows_of(tree, stage)[f"{number}.jpg"]
-        (box,) = row["boxes"]
-        assert row["count"] == 1
-        assert box["x1"] - box["x0"] + 1 == pytest.approx(width, abs=2.5)
-        assert box["y1"] - box["y0"] + 1 == pytest.approx(height, abs=2.5)
-        assert box["x0"] == pytest.approx(700, abs=2)
-        size = rows_of(tree, Geometry())[f"{number}.jpg"]
-        assert (size["width"], size["height"]) == (2000, 1500)
 
 
 @pytest.mark.filterwarnings("ignore")

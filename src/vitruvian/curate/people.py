@@ -18,6 +18,7 @@ from vitruvian.predict.detect import DEFAULT_DETECTOR, Boxes, Detector, Transfor
 
 BOX = pa.struct([(name, pa.float32()) for name in ("x0", "y0", "x1", "y1", "score")])
 _LOWEST = 0.05  # people scored below are not even recorded
+_STEP = 1 / 16  # pixels that boxes are rounded to: what was 300 pixels wide stays that, exactly
 _MOST = 100  # boxes kept of one picture; the true count is kept beside them
 
 
@@ -58,7 +59,7 @@ class Person:
             WeightsError: if the detector was not fetched; names the command.
         """
         common = {
-            "version": 1, "side": self.side, "copies": COPIES, "libraries": decoder_versions(),
+            "version": 2, "side": self.side, "copies": COPIES, "libraries": decoder_versions(),
         }  # fmt: skip
         if self.make is not None:
             assert self.key
@@ -118,6 +119,7 @@ class _Finder:
         boxes = at_original_size(
             found.boxes[keep], seen.shape[:2], (picture.header.height, picture.header.width)
         )
+        boxes = np.round(boxes / _STEP) * _STEP
         names = BOX.names
         values = np.column_stack([boxes, found.scores[keep]])[:_MOST].tolist()
         return {
