@@ -85,7 +85,7 @@ def train(
         val: the same, to evaluate on.
         repeat: how often each set of data counts in an epoch.
         size: nano, tiny and small are ours; 0.3b, 0.6b, 1b, 2b and sapiens2-… published. By default
-            that of --init, or tiny.
+            that of --init, or tiny (nano for people).
         init: weights to begin from: a file, a catalogue name or hf:org/name; ours, Sapiens',
             Sapiens2's, pretrained or finetuned; or a plain ViT with timm's names.
         points: vocabulary of the keypoints, a name or .toml file; by default that of the data.
@@ -252,7 +252,7 @@ def _from_recipe(recipe: str, data: tuple[Any, ...], given: Mapping[str, Any]) -
         elif task in found and (recipe != "multi" or task in asked):
             values[argument] = found[task]
     init, size = given["init"], given["size"]
-    values["size"] = size or (backbone_of(init) if init else "tiny")
+    values["size"] = size or (backbone_of(init) if init else known["size"].default)
     if values.get("steps"):
         return function(**values)
     # How many samples there are depends on how windows are drawn, which the recipe decides.
