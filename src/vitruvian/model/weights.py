@@ -187,10 +187,17 @@ def convert(
     return card
 
 
-def save(path: str | Path, network: Network | MAE, card: Card) -> None:
+def save(
+    path: str | Path,
+    network: Network | MAE,
+    card: Card,
+    *,
+    notes: Mapping[str, str] | None = None,
+) -> None:
     """Write a network and its card as one self-describing file, whole or not at all.
 
-    A ``MAE`` is written with its decoder, for ``load_mae``; ``load`` reads its encoder.
+    A ``MAE`` is written with its decoder, for ``load_mae``; ``load`` reads its encoder. ``notes``
+    are further entries of the file's metadata, for people: loading ignores them.
 
     Raises:
         InputError: the card describes another network, or ``path`` has another suffix.
@@ -202,16 +209,23 @@ def save(path: str | Path, network: Network | MAE, card: Card) -> None:
         config, card = network.config, replace(card, decoder=None)
     if card.network != config:
         raise InputError(f"{path}: the card {card.name!r} describes another network than this one")
-    save_tensors(path, network.state_dict(), card)
+    save_tensors(path, network.state_dict(), card, notes=notes)
 
 
-def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], card: Card) -> None:
+def save_tensors(
+    path: str | Path,
+    tensors: Mapping[str, Tensor],
+    card: Card,
+    *,
+    notes: Mapping[str, str] | None = None,
+) -> None:
     """Write the state of the network that a card describes, as ``save`` does.
 
     Args:
         path: ends in ``.safetensors``; replaced if it exists.
         tensors: of a ``Network``, or of a ``MAE`` where the card has a decoder.
         card: describes them.
+        notes: further entries of the file's metadata.
 
     Raises:
         InputError: these are not that network's tensors, or ``path`` has another suffix.
@@ -235,7 +249,8 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], card: Card) ->
         name: (str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
         for name, tensor in tensors.items()
     }
-    write_safetensors(path, layout, tensors.__getitem__, {"format": "pt", KEY: card.to_json()})
+    about = {**(notes or {}), "format": "pt", KEY: card.to_json()}
+    write_safetensors(path, layout, tensors.__getitem__, about)
 
 
 def _own_name(name: str) -> str:
