@@ -4,6 +4,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from vitruvian.data.augment import Clutter, PoseAugment
 from vitruvian.errors import InputError, unknown_name
 from vitruvian.geometry import Size
 from vitruvian.model.heads import DenseHeadConfig, HeadConfig
@@ -19,6 +20,8 @@ from vitruvian.vocabulary import Vocabulary
 WEIGHTS = {"pose": 1.0, "parts": 1.0, "depth": 0.5, "normals": 1.0}
 """Factors of the tasks' losses [V]: about equal after the first tenth of a training."""
 EMA = 0.999
+SMALLEST = 24.0
+"""Side of a square as large as a person worth learning from [V]; slivers behind others are less."""
 
 
 def multi(
@@ -73,6 +76,8 @@ def multi(
         input_size=input_size,
     )  # fmt: skip
     loop = replace(run.loop, ema=EMA)
+    assert isinstance(run.window, PoseAugment)
+    run = replace(run, window=replace(run.window, smallest=SMALLEST, clutter=Clutter(chance=0.4)))
     if published:  # the heads and rates of their single tasks
         loop = replace(loop, optimiser=OptimiserConfig(lr=5e-4, layer_decay=0.85))
         return replace(run, loop=loop)

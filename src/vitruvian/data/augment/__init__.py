@@ -13,6 +13,7 @@ had by the name ``paper``.
 """
 
 from vitruvian.data.augment.backgrounds import Backgrounds, foreground
+from vitruvian.data.augment.clutter import Clutter
 from vitruvian.data.augment.dense import DenseAugment
 from vitruvian.data.augment.masked import MaskedAugment
 from vitruvian.data.augment.pixels import Photometric, PixelAugment
@@ -22,6 +23,7 @@ from vitruvian.data.augment.view import View
 
 __all__ = [
     "Backgrounds",
+    "Clutter",
     "DenseAugment",
     "MaskedAugment",
     "Photometric",

@@ -80,7 +80,7 @@ class Backgrounds:
                 f"map that says so (it has {', '.join(person.annotations) or 'none'}): add a mask, "
                 "or leave backgrounds out"
             )
-        alpha = _alpha(mask, crop)
+        alpha = person_alpha(mask, crop)
         behind = image.read(self.paths[int(rng.integers(len(self.paths)))])
         scene = _cover(behind, photograph, crop)
         if self.transfer and alpha.max() > _FAINT:
@@ -109,7 +109,8 @@ def foreground(person: Person) -> Raster | None:
     return None
 
 
-def _alpha(mask: Raster, crop: Crop) -> NDArray[np.float32]:
+def person_alpha(mask: Raster, crop: Crop) -> NDArray[np.float32]:
+    """Return a mask of a photograph's pixels as the window of ``crop`` shows it, 0 … 1."""
     matrix = crop.matrix.copy()
     matrix[:, 2] += matrix[:, :2] @ np.array(mask.origin, dtype=np.float64)
     return image.warp(mask.values, matrix, crop.size)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitruvian import image
+from vitruvian.data.augment.clutter import Clutter
 from vitruvian.data.augment.pixels import Photometric, PixelAugment
 from vitruvian.data.augment.view import View, check_chance, only_person
 from vitruvian.errors import InputError
@@ -41,6 +42,9 @@ class PoseAugment:
         rotation: chance of turning it,
         rotation_by: by up to this many degrees.
         least: fewest points that must be in the window; else another sample is drawn.
+        smallest: people whose box covers less than a square of this side (pixels) are left out;
+            another sample is drawn.
+        clutter: another, invented background; ``None`` for never.
         pixels: what happens to the pixels.
     """
 
@@ -61,6 +65,8 @@ class PoseAugment:
     rotation: float = 0.0
     rotation_by: float = 80.0
     least: int = 0
+    smallest: float = 0.0
+    clutter: Clutter | None = None
     pixels: PixelAugment = _NO_CHANGE
 
     def __post_init__(self) -> None:
@@ -97,12 +103,14 @@ class PoseAugment:
         return replace(first, box="points", pixels=pixels)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> View | None:
-        """Return a view of the sample's one person; ``None`` if too few points are in it.
+        """Return a view of the sample's one person; ``None`` if too small, or with too few points.
 
         Raises:
             InputError: if there is not one person, or the box has no area.
         """
         person = only_person(sample)
+        if self.smallest and np.prod(person.box[2:] - person.box[:2]) < self.smallest**2:
+            return None
         points = person.annotations.get(self.points)
         xy = np.zeros((0, 2))
         if points is not None:
@@ -132,6 +140,8 @@ class PoseAugment:
             if ((inside >= 0) & (inside <= limits)).all(axis=1).sum() < self.least:
                 return None
         pixels = image.warp(sample.image, crop.matrix, crop.size)
+        if self.clutter is not None:
+            pixels = self.clutter(pixels, person, crop, rng)
         return View(image=self.pixels(pixels, rng), person=person, crop=crop)
 
     def _half(

@@ -19,7 +19,7 @@ from vitruvian.data.augment.pixels import PixelAugment
 from vitruvian.data.augment.view import Range, check_chance
 from vitruvian.data.source import Source
 from vitruvian.errors import InputError
-from vitruvian.geometry import Crop, Size, resize_matrix
+from vitruvian.geometry import Crop, Size, box_of_mask, resize_matrix
 from vitruvian.person import Person, Sample
 
 _NO_CHANGE = PixelAugment()
@@ -218,15 +218,21 @@ class SceneAugment:
             return scene
         person = sample.people[int(rng.integers(len(sample.people)))]
         mask = foreground(person)
-        if mask is None or mask.values.mean() < _SOLID or max(mask.size) < _TALL:
+        body = None if mask is None else box_of_mask(mask.values > 0.5)
+        if mask is None or body is None:
             return scene
-        (x, y), (height, width) = mask.origin, mask.size
+        x0, y0, x1, y1 = body.astype(int)
+        alpha = mask.values[y0 : y1 + 1, x0 : x1 + 1].astype(np.float32)
+        if alpha.mean() < _SOLID or max(alpha.shape) < _TALL:
+            return scene
+        height, width = alpha.shape
+        x, y = mask.origin[0] + x0, mask.origin[1] + y0
         colours = sample.image[y : y + height, x : x + width]
         tall = math.exp(rng.uniform(*np.log(self.pasted_height))) * self.size[0]
         scale = min(tall / height, 1.5 * self.size[1] / width, _ENLARGED)
         inner = (max(2, round(height * scale)), max(2, round(width * scale)))
         method = "area" if scale < 1 else "linear"
-        alpha = images.resize(mask.values.astype(np.float32), inner, method)
+        alpha = images.resize(alpha, inner, method)
         colours = images.resize(np.ascontiguousarray(colours), inner, method)
         if rng.random() < self.mirror:
             alpha, colours = alpha[:, ::-1], colours[:, ::-1]

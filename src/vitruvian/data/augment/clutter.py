@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Invented surroundings as crowded as photographs are: shapes of all sizes hiding one another.
+
+A "dead leaves" picture: opaque shapes fall on each other, their sizes drawn from a power law, which
+gives the edges and scales of natural pictures (Lee, Mumford and Huang, IJCV 2001); what networks
+learn from such pictures carries over to photographs (arXiv 2106.05963).
+"""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vitruvian import image
+from vitruvian.data.augment.backgrounds import foreground, person_alpha
+from vitruvian.data.augment.view import Range, check_chance
+from vitruvian.errors import InputError
+from vitruvian.geometry import Crop, Size
+from vitruvian.person import Person
+
+Picture = NDArray[np.uint8]
+Colour = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clutter:
+    """Lays an invented picture behind a person; others in the window go with the background.
+
+    Attributes:
+        chance: of doing so.
+        shapes: range of their number; few and very many are as likely as each other.
+        sizes: range of a shape's radius, as a share of the window's longer side; small ones are
+            more.
+    """
+
+    chance: float = 0.5
+    shapes: tuple[int, int] = (10, 150)
+    sizes: Range = (0.01, 0.5)
+
+    def __post_init__(self) -> None:
+        check_chance("chance", self.chance)
+        for name, (low, high) in (("shapes", self.shapes), ("sizes", self.sizes)):
+            if not 0 < low <= high:
+                raise InputError(f"{name} go from a positive number to one as large: {low}, {high}")
+
+    def __call__(
+        self, window: Picture, person: Person, crop: Crop, rng: np.random.Generator
+    ) -> Picture:
+        """Return the RGB window with another background, or as it is.
+
+        It stays where nothing says which pixels are the person.
+        """
+        if rng.random() >= self.chance:
+            return window
+        mask = foreground(person)
+        if mask is None:
+            return window
+        return image.compose(self.picture(crop.size, rng), window, person_alpha(mask, crop))
+
+    def picture(self, size: Size, rng: np.random.Generator) -> Picture:
+        """Draw one, RGB uint8 of (height, width)."""
+        palette = rng.uniform(0, 255, (int(rng.integers(2, 7)), 3))
+        # photographs are mostly dull: some palettes keep their colours, others lose nearly all
+        palette += (palette.mean(axis=1, keepdims=True) - palette) * rng.uniform(0.3, 1)
+        canvas = _field(size, palette, rng)
+        count = round(float(np.exp(rng.uniform(*np.log(self.shapes)))))
+        low, high = (share * max(size) for share in self.sizes)
+        for radius in 1 / rng.uniform(1 / high, 1 / low, count):
+            _draw(canvas, max(1, round(radius)), _shade(palette, rng), rng)
+        canvas = _textured(canvas, rng)
+        if rng.random() < 0.5:  # out of focus, as what is behind people often is
+            blur = rng.uniform(0.5, max(size) / 40)
+            canvas = cast("Picture", cv2.GaussianBlur(canvas, (0, 0), blur))
+        return canvas
+
+
+def _shade(palette: Colour, rng: np.random.Generator) -> tuple[float, ...]:
+    colour = palette[rng.integers(len(palette))] * rng.uniform(0.5, 1.3) + rng.normal(0, 12, 3)
+    return tuple(np.clip(colour, 0, 255).tolist())
+
+
+def _field(size: Size, palette: Colour, rng: np.random.Generator) -> Picture:
+    """Return a smooth field between a few colours."""
+    grid = rng.integers(2, 6, 2)
+    knots = palette[rng.integers(len(palette), size=grid)] * rng.uniform(0.6, 1.2, (*grid, 1))
+    field = cv2.resize(knots.astype(np.float32), size[::-1], interpolation=cv2.INTER_CUBIC)
+    return np.clip(field, 0, 255).astype(np.uint8)
+
+
+def _draw(
+    canvas: Picture, radius: int, colour: tuple[float, ...], rng: np.random.Generator
+) -> None:
+    """Let one shape fall on the canvas: a disc, a slab, a shard, a rod or a frame."""
+    height, width = canvas.shape[:2]
+    x, y = int(rng.integers(width)), int(rng.integers(height))
+    kind = rng.integers(5)
+    angle, flat = float(rng.uniform(0, 180)), rng.uniform(0.15, 1.0)
+    if rng.random() < 0.5:
+        angle = float(rng.normal(0, 4)) + 90 * float(rng.integers(2))  # people's things stand
+    if kind == 0:
+        axes = (radius, max(1, round(radius * flat)))
+        cv2.ellipse(canvas, (x, y), axes, angle, 0, 360, colour, -1, cv2.LINE_AA)
+        return
+    if kind == 1 or kind == 4:
+        corners: Any = cv2.boxPoints(((x, y), (2 * radius, 2 * radius * flat), angle))
+    elif kind == 2:
+        turns = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(3, 8))))
+        reach = radius * rng.uniform(0.4, 1.2, len(turns))
+        corners = np.stack([x + reach * np.cos(turns), y + reach * np.sin(turns)], axis=1)
+    else:
+        corners = cv2.boxPoints(((x, y), (4 * radius, max(1.0, 0.15 * radius)), angle))
+    outline = np.rint(corners).astype(np.int32)
+    if kind == 4:
+        thick = max(1, radius // 8)
+        cv2.polylines(canvas, [outline], True, colour, thick, cv2.LINE_AA)
+    else:
+        cv2.fillPoly(canvas, [outline], colour, cv2.LINE_AA)
+
+
+def _textured(canvas: Picture, rng: np.random.Generator) -> Picture:
+    """Add noise of several scales, and light that falls off to one side."""
+    height, width = canvas.shape[:2]
+    change = np.zeros((height, width), np.float32)
+    strength = rng.uniform(0, 25)
+    for octave in range(int(rng.integers(1, 5))):
+        cells = (max(2, height >> (octave + 1)), max(2, width >> (octave + 1)))
+        noise = rng.standard_normal(cells, dtype=np.float32)
+        change += cv2.resize(noise, (width, height)) * strength / 2
+    ramp = np.linspace(-1, 1, width, dtype=np.float32) * rng.normal(0, 0.25)
+    ramp = ramp + np.linspace(-1, 1, height, dtype=np.float32)[:, None] * rng.normal(0, 0.25)
+    lit = canvas * (1 + ramp)[..., None] + change[..., None]
+    return np.clip(lit, 0, 255).astype(np.uint8)
