@@ -348,3 +348,14 @@ def test_people_who_are_not_seen_are_left_out(stage, room):
     made = shot(prepare(things), PHOTO)
     assert len(made.sample.people) == 1
     assert set(np.unique(made.buffer.labels())) <= set(range(len(PARTS)))
+
+
+def test_somebody_one_pixel_wide_has_no_box(stage, room):
+    """A sliver at the frame's edge: its box would have no area, which training refuses."""
+    slivers = 0
+    for turn in np.linspace(0, 0.6, 61):
+        made = shot(stage, room, look((0.6, 1.3, 3.4), (0.25 + 4 * turn, 0.9, 0), size=SIZE))
+        slivers += len(np.unique(np.nonzero(made.instances == 1)[1])) == 1
+        for person in made.sample.people:
+            assert ((person.box[2:] - person.box[:2]) > 0).all()
+    assert slivers

@@ -326,6 +326,8 @@ def _people(
             continue
         y, x = np.divmod(hits.ray[mine], width)
         x0, y0, x1, y1 = int(x.min()), int(y.min()), int(x.max()), int(y.max())
+        if x0 == x1 or y0 == y1:  # a box of one line has no area; nobody can learn from it
+            continue
         shape = (y1 - y0 + 1, x1 - x0 + 1)
         place = (y - y0) * shape[1] + (x - x0)
 
