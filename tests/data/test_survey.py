@@ -130,6 +130,18 @@ def test_wrong_mirror_partners(behind):
         assert not any("partners" in text for text in texts(fine, "bad"))
 
 
+def test_wrong_mirror_partners_of_hands_that_are_anywhere():
+    rng = np.random.default_rng(0)
+    people = [figure(n) for n in range(60)]
+    for xy in people:
+        xy[[5, 6], 1] = 45 + rng.normal(0, 1, 2)
+        xy[[9, 10], 1] = rng.uniform(20, 100, 2)
+    wrong = paired(("left_shoulder", "right_wrist"), ("left_wrist", "right_shoulder"))
+    (text,) = texts(surveyed(person_at(xy, wrong) for xy in people), "bad")
+    assert "mirror partners seem wrong for left_shoulder and left_wrist" in text
+    assert not texts(surveyed(person_at(xy) for xy in people), "bad")
+
+
 def test_left_without_its_right():
     words = vocabulary.make("mine", COCO.names, mirror_pairs=[])
     found = surveyed(person_at(figure(n), words) for n in range(3))

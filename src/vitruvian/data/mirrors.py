@@ -10,8 +10,8 @@ rest of the data is like. Were that true of nine in ten (a turned head), then fe
 ten among twenty such people would be seen once in 10¹⁰ sets that are right.
 
 Partners of a pair lie level with each other more often than with those of other pairs. If two
-pairs were clearly more level with each other's right, in most people, then the vocabulary has
-paired them wrongly.
+pairs were clearly more level with each other's right, in far more people than the other way
+round, then the vocabulary has paired them wrongly.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,8 @@ SURE = 20
 """People (with a face, or a pair) needed for a refusal."""
 _DOUBTFUL = 0.3
 _CLEARLY = 0.9  # corners of both eyes are as level either way
-_LEVEL = 0.5  # of 1,841 rendered people at most 0.10, for joints of fingers and elbows
+_CROSSED = 0.3  # of 1,841 rendered people at most 0.10, for joints of fingers and elbows
+_RATHER = 4  # times as many as those in whom the pairs are more level as they are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,7 @@ class MirrorTally:
         self._agreed = np.zeros(len(left), dtype=np.int64)
         self._seen = np.zeros(len(left), dtype=np.int64)
         self._crossed = np.zeros((len(left), len(left)), dtype=np.int64)
-        self._level = np.zeros_like(self._crossed)
+        self._kept, self._both = np.zeros_like(self._crossed), np.zeros_like(self._crossed)
         self._gain = np.zeros(self._crossed.shape)
         self._people = self._facing = self._faces = self._fronts = self._hidden = 0
 
@@ -104,7 +105,8 @@ class MirrorTally:
         then = between + between.T
         self._crossed += then < _CLEARLY * now
         self._gain += np.nan_to_num(now - then)
-        self._level += np.isfinite(now)
+        self._kept += now < _CLEARLY * then
+        self._both += np.isfinite(now)
         side = np.sign(x[self._left] - x[self._right])
         known = np.isfinite(side) & (side != 0)
         majority = np.sign(side[known].sum())
@@ -125,11 +127,14 @@ class MirrorTally:
         """Return what was counted."""
         share = self._agreed / np.maximum(self._seen, 1)
         odd = np.flatnonzero((self._seen >= FEWEST) & (share < _DOUBTFUL))
-        closer = np.triu(self._crossed / np.maximum(self._level, 1))
-        wrong = np.argwhere((self._level >= SURE) & (closer > _LEVEL)).tolist()
-        wrong.sort(key=lambda pair: -self._gain[*pair])
-        told = list[int]()  # a pair that is wrong often looks so beside right ones too
-        wrong = [pair for pair in wrong if not {*pair} & {*told} and not told.extend(pair)]
+        closer = np.triu(self._crossed / np.maximum(self._both, 1))
+        clear = (self._both >= SURE) & (self._crossed > _RATHER * self._kept)
+        found = np.argwhere(clear & (closer > _CROSSED)).tolist()
+        # Beside a wrong pair right ones may seem wrong too: those that gain most come first.
+        wrong = dict[int, int]()
+        for i, j in sorted(found, key=lambda pair: -self._gain[*pair]):
+            if not {i, j} & {*wrong, *wrong.values()}:
+                wrong[i] = j
         return Mirrored(
             people=self._people,
             facing=self._facing / max(self._people, 1),
@@ -137,7 +142,9 @@ class MirrorTally:
             fronts=self._fronts / max(self._faces, 1),
             telling=self._hidden > 0,
             swapped=tuple((self._names[i], float(share[i])) for i in odd),
-            crossed=tuple((self._names[i], self._names[j], float(closer[i, j])) for i, j in wrong),
+            crossed=tuple(
+                (self._names[i], self._names[j], float(closer[i, j])) for i, j in wrong.items()
+            ),
             alone=self._alone,
         )
 
