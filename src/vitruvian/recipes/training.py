@@ -75,10 +75,10 @@ def prepared(run: Run) -> Prepared:
         InputError: data or weights are missing, or do not fit the tasks.
     """
     tasks = {asked.name: asked.task() for asked in run.tasks}
-    needed = ("parts",) if run.people is not None else None  # to cut people out
+    fitting(open_parts(run.data), list(tasks.values()))
+    needed = _needed(run, tasks)
     pictures = in_words(open_parts(run.data, needed), list(tasks.values()))
     source = framed(pictures, run.window)
-    fitting(source, list(tasks.values()))
     val = in_words(open_parts(run.val, needed), list(tasks.values())) if run.val else None
     network, start = starting_network(run)
     objective: Objective = MaskedObjective(seed=run.seed)
@@ -103,6 +103,14 @@ def prepared(run: Run) -> Prepared:
         objective=objective,
         probing=Probing.of(run.probes, run.size, seed=run.seed) if run.probes else None,
     )
+
+
+def _needed(run: Run, tasks: Mapping[str, Task]) -> set[str]:
+    """Return the annotations a training reads; decoding the others would be most of the work."""
+    behind = run.backgrounds is not None or getattr(run.window, "clutter", None) is not None
+    # What says which pixels are a person's, see ``augment.foreground``.
+    outlines = {"mask", "alpha", "parts", "depth", "normals"}
+    return set(tasks) | (outlines if behind or run.people is not None else set())
 
 
 def check(
