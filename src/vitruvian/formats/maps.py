@@ -96,7 +96,10 @@ def read_labels(path: str | Path, *, vocabulary: Vocabulary | None = None) -> Ra
     """
     values, text = png.read(path)
     if values.dtype != np.uint8 or values.ndim != 2:
-        raise InputError(f"{path}: {values.dtype} {values.shape}, wanted an 8-bit grey or palette")
+        raise InputError(
+            f"{path}: {values.dtype} {values.shape}, values up to {values.max()}, wanted an 8-bit "
+            "grey or palette PNG: one class below 256 a pixel"
+        )
     if vocabulary is None:
         beside = Path(path).parent / CLASSES
         name = text.get("vocabulary", "")
