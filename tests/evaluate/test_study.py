@@ -12,6 +12,8 @@ import pytest
 
 from vitruvian.cli import main
 from vitruvian.evaluate import study as studies
+from vitruvian.model.sizes import SIZES
+from vitruvian.recipes import RECIPES
 
 TEXT = """
 title = "Larger is <better>"
@@ -156,3 +158,24 @@ x = 4
     found = json.loads((out / "study.json").read_text())["results"]["pose:PCK@0.2"]
     assert [point["x"] for point in found] == [2, 4]
     assert all(0 <= point["mean"] <= 1 for point in found)
+
+
+STUDIES = sorted((Path(__file__).parents[2] / "examples" / "studies").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_shipped_studies_are_understood(path, tmp_path):
+    study = studies.read_study(path)
+    assert {name for _, train in study.stages for name in train[:1]} <= set(RECIPES)
+    assert {train[train.index("--size") + 1] for _, train in study.stages if "--size" in train} <= {
+        *SIZES, "{size}"
+    }  # fmt: skip
+    assert {v.get("size", "tiny") for _, _, v in study.variants} <= set(SIZES)
+    assert len({job.done for job in studies.jobs(study, tmp_path)}) == len(
+        list(studies.jobs(study, tmp_path))
+    )
+
+
+def test_every_claim_of_the_paper_has_a_study():
+    names = {path.stem for path in STUDIES}
+    assert {"humans-vs-general", "more-pictures", "size", "resolution", "mask-ratio"} <= names

@@ -6,7 +6,7 @@ own, else their place in the source.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -39,6 +39,7 @@ class TruePoses:
         areas: (G,) square pixels.
         boxes: (G, 4) x0, y0, x1, y1.
         crowd: (G,) whether one stands for many.
+        identities: (G,) who somebody is from frame to frame, -1 for unknown; ``None``: nobody is.
     """
 
     vocabulary: Vocabulary
@@ -47,6 +48,7 @@ class TruePoses:
     areas: Floats
     boxes: Floats
     crowd: NDArray[np.bool_]
+    identities: NDArray[np.int64] | None = None
 
     def within(self, target: Vocabulary) -> "TruePoses":
         """Return the same people with the points of another vocabulary."""
@@ -56,14 +58,8 @@ class TruePoses:
         placed = np.where(self.labelled[..., None], self.xy, np.nan)
         xy, known = convert_points(placed, self.labelled.astype(np.float64), way)
         labelled = (known > 0) & np.isfinite(xy).all(axis=-1)
-        return TruePoses(
-            vocabulary=target,
-            xy=np.where(labelled[..., None], xy, 0.0),
-            labelled=labelled,
-            areas=self.areas,
-            boxes=self.boxes,
-            crowd=self.crowd,
-        )
+        clean = np.where(labelled[..., None], xy, 0.0)
+        return replace(self, vocabulary=target, xy=clean, labelled=labelled)
 
     @property
     def wanted(self) -> NDArray[np.intp]:
@@ -194,6 +190,7 @@ class Keypoints:
             areas=truth.areas,
             boxes=boxes,
             crowd=truth.crowd,
+            identities=_identities(truth.people),
         )
         return poses if self._target is None else poses.within(self._target)
 
@@ -261,6 +258,7 @@ class Sampled:
             areas=np.prod(boxes[:, 2:] - boxes[:, :2], axis=1),
             boxes=boxes,
             crowd=np.zeros(len(people), bool),
+            identities=_identities(people),
         )
 
     def boxes(self, place: int) -> None:
@@ -270,6 +268,13 @@ class Sampled:
     def size(self, place: int) -> None:
         """Only reading the sample tells."""
         del place
+
+
+def _identities(people: Sequence[Person]) -> NDArray[np.int64] | None:
+    known = [person.identity for person in people]
+    if all(one is None for one in known):
+        return None
+    return np.array([-1 if one is None else one for one in known], np.int64)
 
 
 def _points(poses: TruePoses, row: int) -> Points:

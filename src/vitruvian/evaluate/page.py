@@ -25,7 +25,8 @@ from vitruvian.evaluate.cases import TruePoses, whole_raster
 from vitruvian.evaluate.plan import Evaluation
 from vitruvian.evaluate.report import number
 from vitruvian.evaluate.run import Measured, worst
-from vitruvian.evaluate.scoring import FOUND, Scorer, paired, person_pixels
+from vitruvian.evaluate.scoring import Scorer, person_pixels
+from vitruvian.evaluate.scoring_pose import FOUND, paired
 from vitruvian.files import write_bytes
 from vitruvian.geometry import Crop
 from vitruvian.metrics import oks_matrix
@@ -81,7 +82,7 @@ def write_page(
     sections: list[str] = []
     for scorer in evaluation.scorers():
         places = list(worst(measured, scorer.task, scorer.sort, scorer.worst, count))
-        cards = [_card(case) for case in _cases(evaluation, measured, scorer, places)]
+        cards = [_card(case) for case in worst_cases(evaluation, measured, scorer, places)]
         shown = _HEADS.format(
             task=html.escape(scorer.task),
             count=len(cards),
@@ -101,9 +102,17 @@ def write_page(
     return path
 
 
-def _cases(
+def worst_cases(
     evaluation: Evaluation, measured: Measured, scorer: Scorer, places: Sequence[int]
 ) -> Iterator[Case]:
+    """Yield photographs of a task with their pictures, answered once more.
+
+    Args:
+        evaluation: answers about them.
+        measured: what came out.
+        scorer: of the task.
+        places: of the photographs.
+    """
     for answer in evaluation.answers.stream(places, draw=True):
         truth = answer.truth
         assert truth is not None

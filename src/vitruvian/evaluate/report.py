@@ -205,7 +205,9 @@ _FAMILIES = (
     ("average precision and recall, %", ("AP", "AP50", "AP75", "APM", "APL")),
     ("", ("AR", "AR50", "AR75", "ARM", "ARL")),
     ("points within a share of the box, %", ("PCK", "mPCK")),
+    ("points within half the head's length, %", ("PCKh", "mPCKh")),
     ("calibration of scores", ("ECE", "MCE", "bias")),
+    ("motion, pixels per frame²", ("jitter", "acceleration_error")),
 )
 
 

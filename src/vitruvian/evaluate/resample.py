@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from vitruvian import vocabulary
 from vitruvian.errors import InputError
-from vitruvian.evaluate.scoring import groups_of, sigmas_of
+from vitruvian.evaluate.answers import sigmas_of
+from vitruvian.evaluate.scoring_pose import groups_of
 from vitruvian.files import read_json
 from vitruvian.formats.record import layout
 from vitruvian.metrics import KeypointAP, MaskMetrics

@@ -16,29 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from vitruvian.correspondence import convert_labels
 from vitruvian.errors import InputError
-from vitruvian.evaluate.answers import Answer, FoundPoses, sigmas_of
-from vitruvian.evaluate.cases import Cases, Floats, TruePoses, whole_raster
-from vitruvian.metrics import (
-    PCK,
-    Accumulator,
-    Alignment,
-    Average,
-    Calibration,
-    DepthMetrics,
-    KeypointAP,
-    MaskMetrics,
-    NormalMetrics,
-    oks_matrix,
-    point_similarity,
-)
+from vitruvian.evaluate.answers import Answer
+from vitruvian.evaluate.cases import Cases, whole_raster
+from vitruvian.evaluate.scoring_pose import Arrays, Kept, PoseScorer
+from vitruvian.metrics import Alignment, Average, DepthMetrics, MaskMetrics, NormalMetrics
 from vitruvian.person import Raster, Sample
 from vitruvian.vocabulary import Vocabulary
-
-Arrays = dict[str, NDArray[Any]]
-FOUND = 0.5
-"""OKS from which an annotated person counts as found in a photograph's row."""
-PCK_SHARES = (0.05, 0.1, 0.2)
-"""Of the longer side of a person's box."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,155 +79,6 @@ class Scorer(Protocol):
         ...
 
 
-class _Kept:
-    """Accumulators by name, merged and stored together."""
-
-    def __init__(self, parts: Mapping[str, Accumulator]) -> None:
-        self._parts = dict(parts)
-
-    def result(self) -> dict[str, float]:
-        return {key: value for part in self._parts.values() for key, value in part.result().items()}
-
-    def state_dict(self) -> Arrays:
-        return {
-            f"{name}:{key}": array
-            for name, part in self._parts.items()
-            for key, array in part.state_dict().items()
-        }
-
-    def merge(self, state: Mapping[str, ArrayLike]) -> None:
-        for name, part in self._parts.items():
-            other = part.empty()
-            prefix = f"{name}:"
-            own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-            other.load_state_dict(own)
-            part.merge(other)
-
-
-# ------------------------------------------------------------------------------------ keypoints
-
-
-def groups_of(words: Vocabulary) -> dict[str, list[int]] | None:
-    """Return the groups a vocabulary is evaluated in; ``None``: only as a whole, without a name.
-
-    Besides its own groups there are all points ("whole") and both hands together ("hand").
-    """
-    own = {name: list(members) for name, members in words.groups.items()}
-    everything = list(range(len(words)))
-    if not own or all(sorted(members) == everything for members in own.values()):
-        return None
-    groups = {"whole": everything}
-    for name, members in own.items():
-        groups[name] = members
-    if "left_hand" in own and "right_hand" in own:
-        groups["hand"] = own["left_hand"] + own["right_hand"]
-    return groups
-
-
-class PoseScorer(_Kept):
-    """Keypoints: OKS average precision by groups, PCK, and whether scores mean what they say.
-
-    A photograph's row has its mean OKS over people to be found (who was missed counts 0), and how
-    many were to be found, were missed (OKS below ``FOUND``), and were seen though nobody is there.
-    PCK counts points within shares of the longer side of a person's box; ECE compares keypoint
-    scores with the similarity of points to the truth, of people found.
-    """
-
-    task, sort, worst = "pose", "OKS", "low"
-
-    def __init__(self, words: Vocabulary) -> None:
-        """Choose the vocabulary to evaluate in."""
-        groups = groups_of(words)
-        self.words, self._sigmas = words, sigmas_of(words)
-        # The reference code for 133 points takes a detection's area from the body, in all groups.
-        body = groups["body"] if groups is not None and "body" in groups else None
-        self._ap = KeypointAP(self._sigmas, groups=groups, area_points=body)
-        self._pck = PCK(len(words), thresholds=PCK_SHARES)
-        self._ece = Calibration()
-        super().__init__({"ap": self._ap, "pck": self._pck, "ece": self._ece})
-
-    def update(self, cases: Cases, answer: Answer) -> dict[str, float]:
-        """Take in one photograph."""
-        truth, found = cases.poses(answer.place, answer.truth), answer.poses
-        assert found is not None
-        count = len(self.words)
-        if truth is None:
-            truth = TruePoses(
-                vocabulary=self.words, xy=np.zeros((0, count, 2)), areas=np.zeros(0),
-                labelled=np.zeros((0, count), bool), boxes=np.zeros((0, 4)),
-                crowd=np.zeros(0, bool),
-            )  # fmt: skip
-        if truth.vocabulary != self.words or found.vocabulary != self.words:
-            raise InputError(
-                f"{cases.names[answer.place]}: points of {truth.vocabulary.name!r} and "
-                f"{found.vocabulary.name!r}, to be compared in {self.words.name!r}: name with "
-                "--compare-points what both can be turned into"
-            )
-        # A map of zeros may decode to no place (exact mode); such a point is as wrong as any.
-        xy = np.where(np.isfinite(found.xy), found.xy, 0.0)
-        self._ap.update(
-            image=int(cases.numbers[answer.place]),
-            points=xy,
-            scores=found.ranks,
-            truth=truth.xy,
-            labelled=truth.labelled,
-            areas=truth.areas,
-            boxes=truth.boxes,
-            crowd=truth.crowd,
-        )
-        return self._pairs(truth, found, xy)
-
-    def _pairs(self, truth: TruePoses, found: FoundPoses, xy: Floats) -> dict[str, float]:
-        wanted = truth.wanted
-        known, labelled = truth.xy[wanted], truth.labelled[wanted]
-        areas, boxes = truth.areas[wanted], truth.boxes[wanted]
-        oks = oks_matrix(xy, known, labelled, areas=areas, sigmas=self._sigmas)
-        partner = paired(oks)
-        met = partner >= 0
-        reached, points = np.zeros(len(wanted)), np.full(known.shape, np.nan)
-        reached[met] = oks[partner[met], np.flatnonzero(met)]
-        points[met] = xy[partner[met]]
-        sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) if len(boxes) else np.zeros(0)
-        self._pck.update(points=points, truth=known, labelled=labelled, reference=sides)
-        seen = met & (reached >= FOUND)
-        if seen.any():
-            right = point_similarity(points[seen], known[seen], areas[seen], self._sigmas)
-            self._ece.update(
-                scores=found.scores[partner[seen]], correct=right, valid=labelled[seen]
-            )
-        # A detection on a crowd or on somebody without points is nobody's mistake.
-        spared = np.setdiff1d(np.arange(len(truth.xy)), wanted)
-        alone = np.setdiff1d(np.arange(len(xy)), partner[seen])
-        if len(spared) and len(alone):
-            near = oks_matrix(
-                xy[alone], truth.xy[spared], truth.labelled[spared],
-                areas=truth.areas[spared], sigmas=self._sigmas, boxes=truth.boxes[spared],
-            )  # fmt: skip
-            alone = alone[(near < FOUND).all(axis=1)]
-        return {
-            "OKS": float(reached.mean()) if len(wanted) else math.nan,
-            "people": float(len(wanted)),
-            "missed": float(len(wanted) - seen.sum()),
-            "false": float(len(alone)),
-        }
-
-    def evidence(self) -> Arrays:
-        """Return the rows of average precision: what was right and wrong of each detection."""
-        state = self._ap.state_dict()
-        return {key.removeprefix("rows."): state[key] for key in state if key.startswith("rows.")}
-
-
-def paired(oks: Floats) -> NDArray[np.intp]:
-    """Return for each of G people the detection that is theirs, or -1, by falling OKS (D, G)."""
-    partner = np.full(oks.shape[1], -1, np.intp)
-    left = oks.copy()
-    while left.size and left.max() > 0:
-        d, g = np.unravel_index(int(left.argmax()), left.shape)
-        partner[g] = d
-        left[d], left[:, g] = -1, -1
-    return partner
-
-
 # ----------------------------------------------------------------------------------------- maps
 
 
@@ -264,7 +98,7 @@ def person_pixels(truth: Sample) -> NDArray[np.bool_] | None:
 _Total = TypeVar("_Total", bound=MaskMetrics | DepthMetrics | NormalMetrics)
 
 
-class _Dense(_Kept, Generic[_Total]):
+class _Dense(Kept, Generic[_Total]):
     """What scorers of maps share."""
 
     task = ""

@@ -7,7 +7,7 @@ from vitruvian.metrics.calibration import Calibration
 from vitruvian.metrics.depth import Alignment, DepthMetrics
 from vitruvian.metrics.keypoints import KeypointAP, Ranking
 from vitruvian.metrics.masks import MaskMetrics
-from vitruvian.metrics.motion import Jitter
+from vitruvian.metrics.motion import Jitter, Tracks
 from vitruvian.metrics.normals import NormalMetrics
 from vitruvian.metrics.oks import candidate_areas, oks_matrix, oks_nms, point_similarity, rescore
 from vitruvian.metrics.pck import PCK
@@ -25,6 +25,7 @@ __all__ = [
     "MaskMetrics",
     "NormalMetrics",
     "Ranking",
+    "Tracks",
     "candidate_areas",
     "oks_matrix",
     "oks_nms",

@@ -16,7 +16,7 @@ from vitruvian.metrics.matching import AREAS, BYTES, CELLS, OKS_THRESHOLDS, Imag
 from vitruvian.metrics.oks import GroupedPoints
 
 MAX_DETECTIONS = 20
-"""Detections of one image that count, best first (the reference code's parameter)."""
+"""Detections of one image that count in a group, best first (the reference code's parameter)."""
 _RECALLS = np.linspace(0, 1, 101)
 _BATCH = 1 << 16  # coordinates of pairs that are compared at once: what fits a core's cache
 
@@ -94,6 +94,7 @@ class KeypointAP(Accumulator):
         boxes: ArrayLike | None = None,
         crowd: ArrayLike | None = None,
         ignored: ArrayLike | None = None,
+        point_scores: ArrayLike | None = None,
     ) -> None:
         """Match the detections of one image to its annotated people.
 
@@ -109,6 +110,8 @@ class KeypointAP(Accumulator):
             crowd: (G,) annotations that stand for many people: any number of detections may match
                 one, and none of them counts.
             ignored: (G,) people that need not be found; a detection matched to one does not count.
+            point_scores: (D, K) a detection takes part only in groups with a point that scores
+                above 0, as in the reference code for COCO-WholeBody; None: in all (COCO).
 
         Raises:
             InputError: Shapes that do not fit, or numbers that are not finite.
@@ -135,12 +138,22 @@ class KeypointAP(Accumulator):
         many = flags("crowd", crowd, people)
         spared = flags("ignored", ignored, people) | many
 
-        order = (-confidence).argsort(kind="stable")[:MAX_DETECTIONS]
+        order = (-confidence).argsort(kind="stable")
+        present = np.ones((len(order), len(self.groups)), bool)
+        if point_scores is not None:
+            each = shaped("point_scores", point_scores, (len(xy), count))
+            present = self._grouped.count(each[order] > 0) > 0
+        if len(order) > MAX_DETECTIONS:
+            present &= present.cumsum(axis=0) <= MAX_DETECTIONS
+        if not present.all():
+            counting = present.any(axis=1)
+            order, present = order[counting], present[counting]
         self._waiting.append(
             Image(
                 number=image,
                 points=xy[order].transpose(2, 0, 1),
                 scores=confidence[order],
+                present=present,
                 truth=expected.transpose(2, 0, 1).copy(),
                 labelled=known.copy(),
                 areas=sizes.copy(),

@@ -34,6 +34,7 @@ class Image:
         number: of the image.
         points: (2, D, K) x and y in pixels.
         scores: (D,) falling.
+        present: (D, N) groups of points in which a detection takes part.
         truth: (2, G, K), finite.
         labelled: (G, K).
         areas: (G,) square pixels.
@@ -45,6 +46,7 @@ class Image:
     number: int
     points: Floats
     scores: Floats
+    present: Bools
     truth: Floats
     labelled: Bools
     areas: Floats
@@ -89,6 +91,8 @@ def match(
     oks = pair_oks(
         points, truth, labelled, known, areas, sigmas, boxes, groups, first, second, halves=True
     )
+    present = np.concatenate([image.present for image in images])
+    oks *= present[first]
     spared = np.fromiter(chain.from_iterable(i.spared for i in images), bool, len(areas))
     skip = (spared[:, None] | (known == 0))[..., None] | _out_of_range(areas)[:, None]
     counted = np.zeros((len(areas) + 1, *skip.shape[1:]), np.int64)
@@ -112,7 +116,8 @@ def match(
         turn = _in_turn(table, skip[ours].transpose(1, 2, 0), images[i].crowd)
         right[mine], nobody[mine] = turn
     outside = _out_of_range(_extents(points, groups, area_points))
-    return people, _packed(right), _packed(nobody & ~outside[..., None])
+    wrong = nobody & ~outside[..., None] & present[..., None, None]
+    return people, _packed(right), _packed(wrong)
 
 
 def _pairs(

@@ -85,3 +85,64 @@ class Jitter(Accumulator):
     def result(self) -> dict[str, float]:
         """The numbers so far; see the class."""
         return {name: ratio(self._sum(name), int(n)) for name, n in self._totals.items()}
+
+
+class Tracks(Accumulator):
+    """`Jitter` of people who are told frame by frame, in any order and by any process.
+
+    Keeps every person of every frame (16 bytes per point), since frames of a clip may come apart.
+    """
+
+    def __init__(self, count: int) -> None:
+        """Choose the number of points."""
+        number, points = (np.int64, ()), (np.float32, (count, 2))
+        rows = {"clip": number, "frame": number, "person": number}
+        super().__init__(
+            settings={"count": count}, rows={**rows, "points": points, "truth": points}
+        )
+
+    def update(
+        self, *, clip: int, frame: int, ids: ArrayLike, points: ArrayLike, truth: ArrayLike
+    ) -> None:
+        """Take in the people of one frame.
+
+        Args:
+            clip: number of the clip.
+            frame: number in it.
+            ids: (N,) who they are (integers).
+            points: (N, K, 2) pixels; NaN where not seen.
+            truth: (N, K, 2) true points in pixels, NaN where not known.
+
+        Raises:
+            InputError: Shapes that do not fit.
+        """
+        count = self._row_kinds["points"][1][0]
+        who = np.asarray(ids, np.int64).reshape(-1)
+        found = shaped("points", points, (len(who), count, 2), finite=False)
+        true = shaped("truth", truth, (len(who), count, 2), finite=False)
+        self._append(
+            clip=np.full(len(who), clip, np.int64),
+            frame=np.full(len(who), frame, np.int64),
+            person=who,
+            points=found.astype(np.float32),
+            truth=true.astype(np.float32),
+        )
+
+    def result(self) -> dict[str, float]:
+        """The numbers so far, see `Jitter`; NaN where nobody is in three frames in a row.
+
+        Raises:
+            InputError: Somebody was seen twice in one frame.
+        """
+        whose = np.stack([self._joined("clip"), self._joined("person")], axis=1)
+        _, ids = np.unique(whose, axis=0, return_inverse=True)
+        jitter, truth = Jitter(), self._joined("truth")
+        seen = self._joined("points")
+        if len(ids):
+            jitter.update(
+                points=np.where(np.isnan(truth), np.nan, seen),
+                ids=ids.reshape(-1),
+                frames=self._joined("frame"),
+                truth=truth,
+            )
+        return jitter.result()
