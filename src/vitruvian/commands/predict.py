@@ -27,7 +27,7 @@ def predict(
     paths: Annotated[tuple[str, ...], tyro.conf.Positional],
     /,
     *,
-    model: tuple[str, ...],
+    model: tuple[str, ...] = ("default",),
     out: Path = Path("out"),
     tasks: tuple[str, ...] = (),
     write: tuple[str, ...] = (),
@@ -52,17 +52,19 @@ def predict(
 
     Args:
         paths: photographs, folders (searched through) and quoted globs.
-        model: weights, one or several: files, catalogue names or hf:org/name.
+        model: weights, one or several: default (those of the package), files, catalogue names or
+            hf:org/name.
         out: folder for the results.
         tasks: answer only these (pose parts depth normals); by default all the models know.
         write: what to write. One file for all: json (COCO keypoints), results (COCO results), csv,
             parquet. Per photograph: openpose, labels-png, npz, depth-png, depth-exr, normals-png,
             normals-png16, normals-exr. To look at: overlay, sheet. By default json, labels-png,
             depth-png, normals-png and sheet, as far as the tasks can fill them.
-        detector: who finds the people: auto (the default detector, once fetched), whole (each
-            picture is one person), a COCO .json or MOT .txt file of boxes, a folder or hf:org/name
-            of a transformers object detector.
-        min_score: leave out people found with a lower score (default 0.5 for detectors).
+        detector: who finds the people: auto (the network that comes with the package), whole (each
+            picture is one person), a COCO .json or MOT .txt file of boxes, a .safetensors file
+            that train people made, a folder or hf:org/name of a transformers object detector.
+        min_score: leave out people found with a lower score; by default what our weights say, 0.5
+            for transformers' detectors.
         framing: what dense tasks look at: each person, or the whole photograph with margins (pad)
             or stretched (stretch, as published).
         mask: mark depth and normals off the person invalid where parts are known, or not.

@@ -17,6 +17,7 @@ from vitruvian.predict.detect import (
     TransformersDetector,
     WholeImage,
 )
+from vitruvian.predict.people import BUILT_IN, PeopleFinder
 from vitruvian.predict.predictor import Model, Predictor, pick_device
 from vitruvian.tasks import TASKS, make
 
@@ -41,17 +42,20 @@ def load(
     """Load weights and return what they know as one callable.
 
     Args:
-        *models: files, folders, catalogue names or ``hf:org/name``; one model per task.
-        detector: how people are found. "auto" takes the default detector when it is on this
-            machine; "whole" takes each picture as one person; ``hf:org/name`` or a folder is a
-            transformers object detector; a .json (COCO) or .txt (MOT) file holds boxes.
+        *models: "default" (the weights of the package), files, folders, catalogue names or
+            ``hf:org/name``; one model per task.
+        detector: how people are found. "auto" takes the detector that comes with the package;
+            "whole" takes each picture as one person; a .safetensors file is one that
+            ``vitruvian train people`` made; ``hf:org/name`` or a folder is a transformers object
+            detector; a .json (COCO) or .txt (MOT) file holds boxes.
         tasks: answer only these.
         settings: per task, settings that the weights file cannot say, as
             ``{"normals": {"signs": (1, -1, -1)}}``.
         normalisation: pixel statistics: the file's own, or those of the published "full" or "lite"
             pipeline.
         device: "auto", "cpu", "cuda[:N]" or "mps".
-        min_score: people found with a lower score are left out (0.5 for detectors, 0 for files).
+        min_score: people found with a lower score are left out; by default what our weights say,
+            0.5 for transformers' detectors, 0 for files of boxes.
         **options: further arguments of :class:`Predictor`: framing, mask, flip, exact, batch,
             dtype.
 
@@ -132,10 +136,15 @@ def open_detector(detector: str | Path, min_score: float | None, device: str) ->
     if name.lower().endswith(".txt"):
         known = {str(frame): Boxes(*found) for frame, found in read_mot(name).items()}
         return GivenBoxes(known, min_score=min_score or 0.0)
+    place = str(pick_device(device))
+    if name == "auto" and BUILT_IN.is_file():
+        return PeopleFinder(BUILT_IN, min_score=min_score, device=place)
+    if name.lower().endswith(".safetensors"):
+        return PeopleFinder(name, min_score=min_score, device=place)
     score = 0.5 if min_score is None else min_score
-    place = DEFAULT_DETECTOR if name == "auto" else name
+    source = DEFAULT_DETECTOR if name == "auto" else name
     try:
-        return TransformersDetector(place, min_score=score, device=str(pick_device(device)))
+        return TransformersDetector(source, min_score=score, device=place)
     except (InputError, MissingExtraError) as error:
         if name != "auto":
             raise

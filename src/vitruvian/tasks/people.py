@@ -130,7 +130,11 @@ class People:
         }
 
     def decode(
-        self, output: Tensor, crops: Sequence[Crop], sizes: Sequence[Size], min_score: float = 0.0
+        self,
+        output: Tensor,
+        crops: Sequence[Crop],
+        sizes: Sequence[Size],
+        min_score: float | None = None,
     ) -> list[Found]:
         """Return the people of each picture.
 
@@ -138,14 +142,14 @@ class People:
             output: (B, 5, rows, columns) of the head.
             crops: picture → window; upright windows.
             sizes: (height, width) of the pictures; boxes are clipped to them.
-            min_score: instead of the task's own, if above 0.
+            min_score: instead of the task's own.
         """
         found: list[Found] = []
-        least = min_score or self.min_score
+        least = self.min_score if min_score is None else min_score
         for one, crop, size in zip(output.float(), crops, sizes, strict=True):
             logits, boxes = _read(one[None], crop.size)
             peak = F.max_pool2d(logits, 3, stride=1, padding=1) == logits
-            scores = torch.where(peak, logits.sigmoid(), 0.0).flatten()
+            scores = torch.where(peak, logits.sigmoid(), -1.0).flatten()
             best = scores.topk(min(4 * self.most, len(scores)))
             keep = best.values >= least
             places, chosen = best.indices[keep], best.values[keep].double().cpu().numpy()
