@@ -37,8 +37,7 @@ def plan(
 
     Args:
         model: a size (0.3b 0.6b 1b 2b sapiens2-… nano mini tiny
-            small), or weights whose backbone to
-            take.
+            small), or weights whose backbone to take.
         task: what to train; several share one backbone; pretrain is masked pretraining.
         gpu_memory: of one GPU, in GiB.
         gpus: how many there are.

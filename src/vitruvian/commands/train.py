@@ -84,8 +84,8 @@ def train(
         data: folders of shards (vitruvian data pack), or data of a layout that says everything.
         val: the same, to evaluate on.
         repeat: how often each set of data counts in an epoch.
-        size: nano, mini, tiny, small are ours; 0.3b, 0.6b, 1b, 2b and sapiens2-… published. By default
-            that of --init, or tiny (nano for people).
+        size: nano, mini, tiny, small are ours; 0.3b, 0.6b, 1b, 2b and sapiens2-… published. By
+            default that of --init, or tiny (nano for people).
         init: weights to begin from: a file, a catalogue name or hf:org/name; ours, Sapiens',
             Sapiens2's, pretrained or finetuned; or a plain ViT with timm's names.
         points: vocabulary of the keypoints, a name or .toml file; by default that of the data.
