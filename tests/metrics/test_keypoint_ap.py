@@ -247,3 +247,30 @@ def test_other_settings_do_not_merge() -> None:
         metric.load_state_dict({})
     with pytest.raises(InputError, match="group 'hand' is"):
         KeypointAP(COCO_SIGMAS, groups={"hand": [17]})
+
+
+def test_detections_without_a_scored_point_of_a_group_take_no_part_in_it() -> None:
+    rng = np.random.default_rng(8)
+    sigmas = rng.uniform(0.01, 0.1, 30)
+    groups = {"body": range(12), "hand": [29, 12, 20, 13], "face": range(14, 20)}
+    images = random_people(rng, 40, 30)
+    for each in images:
+        count = 3 if rng.random() < 0.8 else 25  # more than count in a group
+        more = rng.uniform(0, 400, (count, 30, 2))
+        each["points"] = np.concatenate([each["points"], more])
+        each["scores"] = np.concatenate([each["scores"], rng.uniform(0, 1, count).round(1)])
+        scores = rng.uniform(0.1, 1, each["points"].shape[:2])
+        for members in groups.values():
+            scores[np.ix_(rng.random(len(scores)) < 0.4, list(members))] = 0
+        each["point_scores"] = scores
+    ours = evaluated(images, KeypointAP(sigmas, groups=groups))
+    for name, members in groups.items():
+        kept = []
+        for each in images:
+            there = (each["point_scores"][:, list(members)] > 0).any(axis=1)
+            rest = {k: v for k, v in each.items() if k != "point_scores"}
+            rest |= {"points": each["points"][there], "scores": each["scores"][there]}
+            kept.append(rest)
+        for key, value in coco_reference(kept, sigmas, members).items():
+            assert ours[f"{name}/{key}"] == pytest.approx(value, abs=1e-9, nan_ok=True)
+    check_merging(lambda: KeypointAP(sigmas, groups=groups), images)

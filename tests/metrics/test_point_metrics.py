@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from metrics.metric_laws import assert_all_nan, check_merging
 from vitruvian.errors import InputError
-from vitruvian.metrics import PCK, Calibration, Jitter
+from vitruvian.metrics import PCK, Calibration, Jitter, Tracks
 
 
 def poses(rng: np.random.Generator) -> dict[str, Any]:
@@ -172,3 +172,25 @@ class TestJitter:
             for n in rng.integers(0, 9, 5)
         ]
         check_merging(Jitter, updates)
+
+
+def test_tracks_are_jitter_however_their_frames_come():
+    rng = np.random.default_rng(4)
+    truth = np.cumsum(rng.normal(0, 5, (2, 9, 3, 2)), axis=1)  # clips, frames, points
+    found = truth + rng.normal(0, 1, truth.shape)
+    found[0, 4, 1] = np.nan
+    updates = [
+        {"clip": 7 + c, "frame": f, "ids": [3], "points": found[c, f][None],
+         "truth": truth[c, f][None]}
+        for c in range(2) for f in range(9) if (c, f) != (1, 5)
+    ]  # fmt: skip
+    check_merging(lambda: Tracks(3), updates)
+    tracks, jitter = Tracks(3), Jitter()
+    for update in updates:
+        tracks.update(**update)
+    for c in range(2):
+        frames = [f for f in range(9) if (c, f) != (1, 5)]
+        jitter.update(points=found[c, frames], ids=[3] * len(frames), frames=frames,
+                      truth=truth[c, frames])  # fmt: skip
+    assert tracks.result() == pytest.approx(jitter.result(), rel=1e-5)
+    assert_all_nan(Tracks(3).result())
