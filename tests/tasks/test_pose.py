@@ -175,6 +175,22 @@ def test_losses_of_points_are_losses_against_their_maps(objective):
     torch.testing.assert_close(*slopes)
 
 
+def test_balanced_groups_weigh_the_same():
+    """One point of a hand of two counts as much as four of a face of eight."""
+    names = [f"p{i}" for i in range(10)]
+    groups = {"hand": names[:2], "face": names[2:]}
+    words = vocabulary.make("few", names, groups=groups, mirror_pairs=[])
+    task = Pose(vocabulary=words, objective="cross_entropy", balanced=True, sigma=1.5)
+    target = {"xy": torch.full((1, 10, 2), 5.0), "weights": torch.ones(1, 10)}
+    output = torch.zeros(1, 10, 12, 10, requires_grad=True)
+    (slope,) = torch.autograd.grad(task.loss(output, target)["pose"], output)
+    each = slope.abs().sum(dim=(0, 2, 3))
+    torch.testing.assert_close(each[:2].sum(), each[2:].sum())
+    torch.testing.assert_close(each[0], 4 * each[9])
+    with pytest.raises(InputError, match="balanced has no effect"):
+        Pose(balanced=True)
+
+
 def test_cross_entropy_is_least_at_the_target():
     place = torch.tensor([[[10.0, 8.0]]])
     maps, weights = encode_heatmaps(place, (24, 20), sigma=2.0)

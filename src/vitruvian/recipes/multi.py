@@ -63,7 +63,9 @@ def multi(
     built: dict[str, Task] = {}
     for name in tasks:
         if name == "pose":
-            built[name] = Pose(vocabulary=words(points), sigma=sigma, objective="cross_entropy")
+            built[name] = Pose(
+                vocabulary=words(points), sigma=sigma, objective="cross_entropy", balanced=True
+            )
         elif name == "parts":
             built[name] = Parts(vocabulary=words(parts))
         else:

@@ -8,6 +8,7 @@ p · (window - 1) / (map - 1), per axis, so that the corners of both grids coinc
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -39,6 +40,8 @@ class Pose:
         objective: "mse" (published), "ohkm" (mean over the ``hardest`` points, published for some
             sizes) or "cross_entropy" (over the pixels of each map; learns faster on small budgets).
         hardest: how many points "ohkm" keeps.
+        balanced: of "cross_entropy": let every group of the vocabulary weigh the same, however many
+            points it has; else the 238 points of the face are most of the loss of 308.
     """
 
     vocabulary: Vocabulary = field(default_factory=lambda: vocabularies.load("sapiens308"))
@@ -46,8 +49,16 @@ class Pose:
     stride: int = 4
     objective: Literal["mse", "ohkm", "cross_entropy"] = "mse"
     hardest: int = 128
+    balanced: bool = False
 
     name = "pose"
+
+    def __post_init__(self) -> None:
+        if self.balanced and self.objective != "cross_entropy":
+            raise InputError(
+                f"balanced has no effect on the objective {self.objective!r} · leave it out, or "
+                "take cross_entropy"
+            )
 
     @property
     def channels(self) -> int:
@@ -77,9 +88,21 @@ class Pose:
         blobs = _blobs(target["xy"], size, self.sigma)
         weights = target["weights"]
         if self.objective == "cross_entropy":
+            if self.balanced:
+                weights = weights * torch.tensor(self._importance, device=weights.device)
             return {"pose": heatmap_cross_entropy(output, blobs.rows, blobs.columns, weights)}
         hardest = self.hardest if self.objective == "ohkm" else None
         return {"pose": heatmap_squared_error(output, blobs.maps(), weights, hardest)}
+
+    @cached_property
+    def _importance(self) -> list[float]:
+        """Each point's weight: those of a group add up to the same, points without are a group."""
+        shares = np.zeros(self.channels)
+        for members in self.vocabulary.groups.values():
+            shares[list(members)] = np.maximum(shares[list(members)], 1 / len(members))
+        alone = shares == 0
+        shares[alone] = 1 / max(int(alone.sum()), 1)
+        return (shares / shares.mean()).astype(np.float32).tolist()
 
     def decode(self, output: Tensor, views: Sequence[View], *, exact: bool = False) -> list[Points]:
         """Return the points of each view; scores are heat-map maxima (about 1 when certain)."""
