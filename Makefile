@@ -1,7 +1,7 @@
 # Every verb sets up what it needs in a local .venv; a second call with nothing changed is quick.
 # Variables: PYTHON=python3.12 (which interpreter makes .venv), ARGS="-k crop" (passed on).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check fix bench docs clean
+.PHONY: help setup demo test test-slow check fix bench docs default-weights clean
 
 VENV := .venv
 ifeq ($(OS),Windows_NT)
@@ -16,7 +16,7 @@ NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1@/p' $(firstword $(MAKEFILE_LIST)) | \
-	  while IFS=@ read -r verb text; do printf '  make %-10s %s\n' "$$verb" "$$text"; done
+	  while IFS=@ read -r verb text; do printf '  make %-15s %s\n' "$$verb" "$$text"; done
 
 # The stamp is newer than both files exactly when .venv matches them.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -37,7 +37,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-$(VENV)/.installed-docs: $(VENV)/.installed
+$(VENV)/.installed-default-weights: $(VENV)/.installed  ## make the weights of the package anew (about a day; ARGS="--budget gpu" with a GPU)
+	$(BIN)/vitruvian train default --out runs/default --ship $(ARGS)
+
+docs: $(VENV)/.installed
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@touch $@
 

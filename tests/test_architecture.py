@@ -41,6 +41,7 @@ PARTS = {
     "synth": "synth",
     "capture": "capture",
     "web": "web",
+    "default": "default",
     "commands": "commands",
     "cli": "cli __main__",
     "package": "__init__",
@@ -77,13 +78,17 @@ ARROWS = {
     "synth": f"{SHOWN} data",
     "capture": f"{SEEING} data",
     "web": f"{SEEING} data",
+    "default": f"{SEEING} data train recipes evaluate synth",  # the recipe of the shipped weights
     "commands": BELOW_COMMANDS,
     "cli": "errors commands",
     "package": BELOW_COMMANDS,
 }
 
 # Who may know a heavy or optional package at all, and whether only inside a function.
-TORCH = "model tasks predict data train recipes evaluate export bench curate synth capture commands"
+TORCH = (
+    "model tasks predict data train recipes evaluate export bench curate synth capture default "
+    "commands"
+)
 EXTRAS = {
     "transformers": "detect",
     "duckdb": "curate",

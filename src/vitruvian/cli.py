@@ -16,6 +16,7 @@ from vitruvian.errors import VitruvianError, unknown_name
 VERBS: dict[str, str] = {
     "predict": "vitruvian.commands.predict:predict",
     "train": "vitruvian.commands.train:train",
+    "train default": "vitruvian.commands.train_default:default",
     "plan": "vitruvian.commands.plan:plan",
     "probe": "vitruvian.commands.probe:probe",
     "evaluate": "vitruvian.commands.evaluate:evaluate",
@@ -42,6 +43,7 @@ VERBS: dict[str, str] = {
     "weights list": "vitruvian.commands.weights:list_weights",
     "weights info": "vitruvian.commands.weights:info",
     "weights convert": "vitruvian.commands.weights:convert",
+    "weights card": "vitruvian.commands.model_card:card",
     "weights fetch": "vitruvian.commands.weights:fetch",
     "vocab show": "vitruvian.commands.vocab:show",
     "vocab convert": "vitruvian.commands.vocab:convert",
@@ -52,6 +54,7 @@ VERBS: dict[str, str] = {
 _ABOUT = {
     "predict": "see people in photographs: keypoints, parts, depth and normals, as files",
     "train": "pretrain on pictures, or learn keypoints, parts, depth, normals from labels",
+    "train default": "make the weights of the package from nothing, at a budget of your choice",
     "plan": "what fits on a GPU of some memory: batch, checkpointing, sharding, FLOPs",
     "probe": "how good the features of a backbone are, without finetuning it",
     "evaluate": "how right a model is, or predictions made elsewhere are, on labelled photographs",
@@ -78,6 +81,7 @@ _ABOUT = {
     "weights list": "every published weights file: task, size, licence",
     "weights info": "what a weights file is",
     "weights convert": "turn any readable weights into one self-describing safetensors file",
+    "weights card": "measure weights and write them, small, with a model card",
     "weights fetch": "download published weights, after showing their licence",
     "vocab show": "the names of keypoints and parts; a poster of where they are",
     "vocab convert": "turn keypoint files from one vocabulary into another",

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From trained weights to the file that ships: half the bytes, measured, with its model card."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vitruvian import image
+from vitruvian.default import card as cards
+from vitruvian.default import measure
+from vitruvian.default.history import HISTORY, data_facts, history, history_of, rendering_of
+from vitruvian.default.measure import Progress, Scored
+from vitruvian.default.recipe import FINDER
+from vitruvian.errors import InputError
+from vitruvian.evaluate.plan import Plan
+from vitruvian.files import write_bytes
+from vitruvian.model.catalogue import DEFAULT, SHIPPED
+from vitruvian.model.weights import load, save
+
+CARD = "CARD.md"
+NOTE = "vitruvian.model_card"
+"""Entry of the metadata of weights that holds the model card."""
+_LICENCE = "Apache-2.0"
+_MOST = 480_000  # bytes of a sheet of failures
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What was written.
+
+    Attributes:
+        weights: the file.
+        card: the page.
+        failures: sheet of what came out worst, or ``None``.
+    """
+
+    weights: Path
+    card: Path
+    failures: Path | None
+
+
+def publish(
+    weights: str | Path,
+    out: Path,
+    *,
+    name: str = DEFAULT,
+    trained: Path | None = None,
+    heldout: Path | None = None,
+    photos: Sequence[Path] = (),
+    finder: str = "auto",
+    device: str = "auto",
+    pictures: Path | None = None,
+    progress: Progress = measure.quiet,
+) -> Published:
+    """Write weights as ``out/NAME.safetensors`` in fp16 with a card of what they can do.
+
+    What is measured is the file that is written. The card is ``out/CARD.md`` and, with the history
+    of the trainings, inside the file.
+
+    Args:
+        weights: trained.
+        out: folder; evaluations go to ``out/evaluation`` and are not repeated for equal weights.
+        name: of the file.
+        trained: folder of the last training, if the weights do not lie in it.
+        heldout: rendered people that no training saw.
+        photos: COCO JSON files of labelled photographs.
+        finder: detector to measure finding people with; "auto" only if it is in the package.
+        device: of the network.
+        pictures: folder for the sheet of failures; ``out`` if ``None``.
+        progress: see ``measure.Progress``.
+
+    Raises:
+        InputError: the weights have no task.
+        WeightsError: they cannot be read.
+    """
+    network, card = load(weights, dtype=torch.float32)
+    if not card.tasks:
+        raise InputError(f"{weights}: an encoder without a task · wanted finetuned weights")
+    trainings = history(trained) if trained is not None else history_of(weights)
+    card = replace(card, name=name, licence=_LICENCE, commercial="yes", source=None)
+    target = out / f"{name}.safetensors"
+    network = network.half()
+    notes = {HISTORY: json.dumps(trainings)}
+    save(target, network, card, notes=notes)
+    place, model = out / "evaluation", str(target)
+    rendered: list[Scored] = []
+    if heldout is not None:
+        rendered = _scored(measure.heldout_plans(model, heldout, device), place, progress)
+    plans = measure.photo_plans(model, photos, device)
+    ours = SHIPPED / FINDER if finder == "auto" else Path(finder)
+    able = finder != "auto" or ours.is_file()
+    if not able:
+        plans = {title: plan for title, plan in plans.items() if plan.boxes == "truth"}
+    plans = {
+        title: replace(plan, boxes=finder) if plan.boxes == "auto" else plan
+        for title, plan in plans.items()
+    }
+    real = _scored(plans, place, progress)
+    seen = [one for one in (*rendered[:1], *real) if one.evaluation.plan.boxes == "truth"] * able
+    finding = [
+        measure.found(one.evaluation, one.title.removesuffix(", boxes: truth"), detector=finder)
+        for one in seen
+    ]
+    sheet = None
+    if rendered:  # the photographs given may not be ours to show
+        sheet = (pictures or out) / f"{name}-failures.jpg"
+        _small_jpeg(sheet, measure.failures(rendered[:1]))
+    own_finder = ours.suffix == ".safetensors" and able
+    page = out / CARD
+    facts = cards.Facts(
+        card=card,
+        name=target.name,
+        parameters=sum(tensor.numel() for tensor in network.state_dict().values()),
+        nbytes=target.stat().st_size,
+        trainings=[*trainings, *(history_of(ours) if own_finder else [])],
+        heldout=rendered,
+        heldout_data=None if heldout is None else data_facts(str(heldout)),
+        heldout_command="" if heldout is None else rendering_of(heldout),
+        photos=real,
+        finding=finding,
+        failures="" if sheet is None else cards.relative(sheet, out),
+    )
+    text = cards.rendered(facts)
+    write_bytes(page, text.encode())
+    save(target, network, card, notes={**notes, NOTE: text})
+    return Published(weights=target, card=page, failures=sheet)
+
+
+def halved(weights: str | Path, target: Path, *, name: str) -> None:
+    """Write any trained network in fp16, with its history inside; loading widens it again."""
+    network, card = load(weights, dtype=torch.float32)
+    card = replace(card, name=name, licence=_LICENCE, commercial="yes", source=None)
+    save(target, network.half(), card, notes={HISTORY: json.dumps(history_of(weights))})
+
+
+def _scored(plans: dict[str, Plan], place: Path, progress: Progress) -> list[Scored]:
+    return [measure.evaluated(title, plan, place, progress) for title, plan in plans.items()]
+
+
+def _small_jpeg(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write a JPEG of less than 480 kB."""
+    for quality in (88, 80, 70, 60, 50, 35):
+        data = image.encode(picture, ".jpg", quality=quality)
+        if len(data) <= _MOST:
+            break
+    write_bytes(path, data)
+
+
+def best_of(
+    candidates: Sequence[str], data: Sequence[Path], out: Path, *, device: str,
+    progress: Progress = measure.quiet,
+) -> tuple[str, dict[str, float]]:  # fmt: skip
+    """Return the weights of the highest mean OKS, and everybody's.
+
+    Args:
+        candidates: weights; the later of equals wins.
+        data: labelled photographs, or held-out renders; each counts the same.
+        out: folder for what is measured.
+        device: of the network.
+        progress: see ``measure.Progress``.
+    """
+    scores: dict[str, float] = {}
+    for weights in candidates:
+        each = [measure.score(weights, one, out, device, progress) for one in data]
+        scores[weights] = sum(each) / len(each)
+    best = max(scores, key=lambda name: (scores[name], list(scores).index(name)))
+    return best, scores
+
+
+def ship(made: Published, *others: Path, folder: Path = SHIPPED) -> list[Path]:
+    """Copy weights, card and further files into the package; return what was written.
+
+    In a checkout the sheet of failures goes to ``docs/pictures``, and the card links there.
+
+    Raises:
+        InputError: the package cannot be written to.
+    """
+    text = made.card.read_text(encoding="utf-8")
+    written = {folder / path.name: path.read_bytes() for path in (made.weights, *others)}
+    shelf = folder.parents[2] / "docs" / "pictures"
+    if made.failures is not None and shelf.is_dir():
+        place = shelf / made.failures.name
+        written[place] = made.failures.read_bytes()
+        text = text.replace(
+            f"]({cards.relative(made.failures, made.card.parent)})",
+            f"]({cards.relative(place, folder)})",
+        )
+    written[folder / CARD] = text.encode()
+    for path, data in written.items():
+        try:
+            write_bytes(path, data)
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be written ({error.strerror or error}) · --ship is for a "
+                "checkout of the source"
+            ) from error
+    return list(written)
