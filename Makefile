@@ -37,10 +37,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-$(VENV)/.installed-default-weights: $(VENV)/.installed  ## make the weights of the package anew (about a day; ARGS="--budget gpu" with a GPU)
-	$(BIN)/vitruvian train default --out runs/default --ship $(ARGS)
-
-docs: $(VENV)/.installed
+$(VENV)/.installed-docs: $(VENV)/.installed
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@touch $@
 
@@ -67,6 +64,9 @@ fix: $(VENV)/.installed  ## repair what lint and formatting can repair
 
 bench: $(VENV)/.installed  ## the benchmarks, each against its baseline; results in benchmarks/results/
 	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(PY) "$$script" $(ARGS); done
+
+default-weights: $(VENV)/.installed  ## make the package's weights anew (a day on two cores; ARGS="--budget gpu")
+	$(BIN)/vitruvian train default --out runs/default --ship $(ARGS)
 
 docs: $(VENV)/.installed-docs  ## the documentation site, into site/
 	$(BIN)/zensical build --strict $(ARGS)
