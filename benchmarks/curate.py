@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Curation: rates per core, engines, policies, memory; each beside a baseline of the same run.
 
-    OMP_NUM_THREADS=1 python benchmarks/curate.py [--pictures 1000] [--rows 5000000] [--ray]
+    OMP_NUM_THREADS=1 python benchmarks/curate.py [--pictures 800] [--rows 5000000] [--ray]
 
 Pictures are made here: noise at many scales, 2.5 megapixels, 1.4 bits per pixel, 15 % of them
 progressive, 20 % without chroma subsampling. Rates per core are pictures per CPU second of one
@@ -326,7 +326,7 @@ def memory(folder: Path, count: int, stages: list[Stage]) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=1000)
+    parser.add_argument("--pictures", type=int, default=800)
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--memory", type=int, default=10_000)
     parser.add_argument("--memory-text", action="store_true", help="only memory, with stage text")

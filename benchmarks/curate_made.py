@@ -48,6 +48,30 @@ def made_records(root: Path, rows: int, per_shard: int = 4096) -> Tree:
         "error": [None] * per_shard, "gated_by": [None] * per_shard,
         "ms": np.ones(per_shard, np.float32),
     }  # fmt: skip
+
+    def content() -> dict[str, tuple[pa.Table, str]]:
+        counts = rng.integers(0, 5, per_shard)
+        ends = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        corners = rng.uniform(0, 900, (ends[-1], 2))
+        sides = rng.uniform(50, 900, (ends[-1], 2))
+        values = np.column_stack([corners, corners + sides, rng.uniform(0, 1, ends[-1])])
+        flat = pa.StructArray.from_arrays(
+            [pa.array(column.astype(np.float32)) for column in values.T], fields=list(BOX)
+        )
+        columns = {
+            "integrity": {}, "text": {"area": rng.uniform(0, 0.2, per_shard).astype(np.float32)},
+            "person": {
+                "boxes": pa.ListArray.from_arrays(ends, flat),
+                "score_kind": ["softmax"] * per_shard,
+            },
+        }  # fmt: skip
+        tables = {name: pa.table({**common, **one}) for name, one in columns.items()}
+        for name, table in tables.items():
+            schema = pa.schema([*COMMON, *list(table.schema)[len(COMMON) :]])
+            tables[name] = table.cast(schema)
+        return {name: (table, digest(table)) for name, table in tables.items()}
+
+    contents = [content() for _ in range(48)]  # all identities differ, scores repeat
     for number in range(-(-rows // per_shard)):
         shard = tree.shard("main", number)
         uids = pa.py_buffer(rng.bytes(16 * per_shard))
@@ -60,29 +84,12 @@ def made_records(root: Path, rows: int, per_shard: int = 4096) -> Tree:
                 "fault": [""] * per_shard,
             }
         )  # fmt: skip
-        counts = rng.integers(0, 5, per_shard)
-        ends = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-        corners = rng.uniform(0, 900, (ends[-1], 2))
-        sides = rng.uniform(50, 900, (ends[-1], 2))
-        values = np.column_stack([corners, corners + sides, rng.uniform(0, 1, ends[-1])])
-        flat = pa.StructArray.from_arrays(
-            [pa.array(column.astype(np.float32)) for column in values.T], fields=list(BOX)
-        )
-        content = {
-            "integrity": {}, "text": {"area": rng.uniform(0, 0.2, per_shard).astype(np.float32)},
-            "person": {
-                "boxes": pa.ListArray.from_arrays(ends, flat),
-                "score_kind": ["softmax"] * per_shard,
-            },
-        }  # fmt: skip
         note = {"format": "vitruvian raw 1", "size": 0, "sha256": str(number), "provenance": {}}
         write(shard.index, index, note)
-        for stage, columns in content.items():
-            table = pa.table({**common, **columns})
-            table = table.cast(pa.schema([*COMMON, *list(table.schema)[len(COMMON) :]]))
+        for stage, (table, mark) in contents[number % len(contents)].items():
             note = {
                 "format": FORMAT, "stage": stage, "shard_sha256": str(number), "rows": per_shard,
-                "digest": digest(table), "transient": 0, "gated": {}, "identity": {},
+                "digest": mark, "transient": 0, "gated": {}, "identity": {},
             }  # fmt: skip
             write(tree.record(stage, "0" * 12, shard), table, note)
     return tree

@@ -53,7 +53,7 @@ def test_from_a_folder_to_training_shards(tmp_path, source, capsys):
     assert code == 0, said.err
     assert "23 pictures in 3 of 3 shards scored" in said.out
     code, said = run(capsys, "curate", "score", tree, "--workers", "1")
-    assert "all others were" in said.out
+    assert "nothing left to score" in said.out
     code, said = run(capsys, "curate", "select", tree, "--policy", policy)
     assert not code, said.err
     for word in ("readable", "sharp", "large", "exact", "near", "kept 20 of 23"):

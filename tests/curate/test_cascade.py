@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import pyarrow as pa
-import pytest
 from corpus import jpeg, packed
 from stand_ins import Blobs, Obedient
 from test_pool import finish
 from test_stages import rows_of
 
-from vitruvian.cli import main
 from vitruvian.curate import report
 from vitruvian.curate.basics import Geometry, Integrity
 from vitruvian.curate.cascade import Gated
@@ -20,6 +18,7 @@ from vitruvian.curate.people import Person
 from vitruvian.curate.policy import parse_policy
 from vitruvian.curate.select import select
 from vitruvian.curate.stage import fingerprint
+from vitruvian.curate.tree import Tree
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,12 +129,16 @@ def test_the_report_says_how_far_thresholds_may_move(tmp_path):
     assert plain.funnel[0].unknown == 1
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_the_command_takes_it(tmp_path):
-    tree = packed(tmp_path, {"00.jpg": jpeg(0, 120, 160)})
-    assert main(["curate", "score", str(tree.root), "--stages", "text", "--cascade"]) == 0
-    (folder,) = (tree.root / "records" / "text").iterdir()
-    from vitruvian.curate.text import Text
+def test_the_command_gates_what_is_costly_and_nothing_else(tmp_path):
+    from vitruvian.commands.curate import _stages
 
-    assert folder.name == fingerprint(Gated(inner=Text()))
-    assert rows_of(tree, Gated(inner=Text()))["00.jpg"]["gated_by"] == "side < 300"
+    tree = Tree(tmp_path)
+    for cascade in (False, True):
+        made = {
+            name: _stages(name, tree, "folder", "folder", (), 640, "cpu", cascade)[0]
+            for name in ("geometry", "hashes", "text", "person", "embedding")
+        }
+        gated = {name for name, stage in made.items() if isinstance(stage, Gated)}
+        assert gated == ({"text", "person", "embedding"} if cascade else set())
+        if cascade:
+            assert made["person"].upstream == made["embedding"].upstream == made["text"]

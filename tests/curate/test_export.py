@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training shards: every kept picture once, shuffled, resumable, readable by the loader."""
 
+import json
+
 import numpy as np
 import pytest
 from corpus import jpeg, packed, pixels, save
@@ -8,6 +10,7 @@ from stand_ins import Blobs
 from test_pool import finish
 
 from vitruvian import image
+from vitruvian.cli import main
 from vitruvian.curate.basics import Integrity
 from vitruvian.curate.engines import Here
 from vitruvian.curate.export import ExportSettings, export, shuffled
@@ -100,6 +103,20 @@ def test_the_loader_reads_them(tmp_path, curated):
     batches = list(Loader(Shards(tmp_path / "out"), small, batch=8, epochs=1))
     seen = np.concatenate([batch["index"].numpy() for batch in batches])
     assert sorted(seen.tolist()) == list(range(40))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_masked_pretraining_reads_them(tmp_path, curated):
+    tree, view, _ = curated
+    out, runs = tmp_path / "shards", tmp_path / "runs"
+    command = ["curate", "export", str(tree.root), "--out", str(out), "--view", view]
+    assert main(command) == 0
+    command = ["train", "pretrain", "--data", str(out), "--out", str(runs), "--size", "nano"]
+    assert main([*command, "--input-size", "64", "48", "--batch", "8", "--steps", "3"]) == 0
+    lines = [json.loads(line) for line in (runs / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "pixels" in line][-1] == 3
+    assert (runs / "weights.safetensors").is_file()
 
 
 def test_a_changed_tar_is_noticed(tmp_path, curated):

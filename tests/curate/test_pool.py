@@ -94,7 +94,7 @@ def test_a_picture_that_crashes_or_hangs_costs_one_row(tmp_path, where):
     files["0003.jpg"] = jpeg(3) + CRASH
     files["0009.jpg"] = jpeg(9) + HANG
     tree, stages = packed(tmp_path, files, per_shard=6), [Integrity(), Obedient(where=where)]
-    tally = finish(tree, stages, Local(2, patience=0.6))
+    tally = finish(tree, stages, Local(2, patience=2))
     assert (tally.shards, tally.rows, tally.poison, tally.failed) == (2, 12, 2, [])
     odd = {3: "crash", 9: "timeout"}
     if where == "score":
@@ -119,15 +119,16 @@ def test_failures_of_a_stage_are_rows_and_transient_ones_can_be_retried(tmp_path
 
 
 class Killer(threading.Thread):
-    """Kills a random process of an engine every so often."""
+    """Kills a random process of an engine every so often, for so many seconds."""
 
-    def __init__(self, engine: Local, pause: float) -> None:
+    def __init__(self, engine: Local, pause: float, seconds: float) -> None:
         super().__init__(daemon=True)
-        self.engine, self.pause, self.killed, self.over = engine, pause, 0, threading.Event()
+        self.engine, self.pause, self.seconds = engine, pause, seconds
+        self.killed, self.over = 0, threading.Event()
 
     def run(self) -> None:
-        rng = random.Random(0)
-        while not self.over.wait(self.pause):
+        rng, end = random.Random(0), time.monotonic() + self.seconds
+        while not self.over.wait(self.pause) and (time.monotonic() < end or not self.killed):
             # one that has begun with pictures: on a busy machine others would never get there
             pids = [pid for hand in self.engine.hands if (pid := hand.pid) and hand.begun]
             if pids:
@@ -135,12 +136,14 @@ class Killer(threading.Thread):
                 self.killed += 1
 
 
-def kill_and_compare(tmp_path: Path, count: int, seconds: float, pause: float) -> int:
+def kill_and_compare(
+    tmp_path: Path, *, count: int, seconds: float, pause: float, lasting: float
+) -> int:
     stages = [Integrity(), Obedient(seconds=seconds)]
     calm = packed(tmp_path / "calm", many(count), per_shard=16)
     finish(calm, stages, Here())
     tree, engine = packed(tmp_path / "wild", many(count), per_shard=16), Local(2)
-    killer = Killer(engine, pause)
+    killer = Killer(engine, pause, lasting)
     killer.start()
     tally = finish(tree, stages, engine)
     killer.over.set()
@@ -154,12 +157,12 @@ def kill_and_compare(tmp_path: Path, count: int, seconds: float, pause: float) -
 
 
 def test_killed_processes_cost_nothing(tmp_path):
-    assert kill_and_compare(tmp_path, count=96, seconds=0.02, pause=0.5) >= 1
+    assert kill_and_compare(tmp_path, count=96, seconds=0.02, pause=0.4, lasting=2) >= 1
 
 
 @pytest.mark.slow
 def test_processes_killed_for_a_minute_cost_nothing(tmp_path):
-    assert kill_and_compare(tmp_path, count=1200, seconds=0.06, pause=2.0) >= 15
+    assert kill_and_compare(tmp_path, count=1600, seconds=0.06, pause=2.0, lasting=60) >= 15
 
 
 DRIVER = """
@@ -186,7 +189,7 @@ def test_a_killed_driver_costs_at_most_a_shard_per_worker(tmp_path):
     script = tmp_path / "driver.py"
     script.write_text(DRIVER.format(path=sys.path, root=str(tree.root)))
     driver = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300  # on a busy machine
     while len(list(tree.root.glob("records/obedient/*/*/*/*.parquet"))) < 3:
         assert time.monotonic() < deadline
         time.sleep(0.02)

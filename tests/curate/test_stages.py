@@ -105,6 +105,45 @@ def digests_differ(before, tree, stage):
     return len(plan.todo(tree, [stage], tree.shards())) == len(before)
 
 
+def test_the_finder_of_our_own_is_a_detector_like_others(tmp_path, monkeypatch):
+    """Weights that `train people` makes, by their file and as those inside the package."""
+    from dataclasses import replace
+
+    import torch
+
+    from vitruvian.curate import people
+    from vitruvian.model.network import Network
+    from vitruvian.model.sizes import SIZES
+    from vitruvian.model.weights import save as save_weights
+    from vitruvian.predict import load
+    from vitruvian.predict.people import PeopleFinder
+    from vitruvian.recipes import people as recipe
+    from vitruvian.recipes.weights import card_of
+
+    torch.manual_seed(0)
+    small = replace(SIZES["nano"], dim=32, depth=1, heads=2, mlp_hidden=64)
+    run = recipe(small, steps=1, input_size=(64, 64))
+    weights = tmp_path / "finder.safetensors"
+    save_weights(weights, Network(run.network), card_of(run, "people"))
+    files = {f"{n}.png": save(pixels(n, 90, 120), "PNG") for n in range(3)}
+    tree, named = packed(tmp_path, files), Person(detector=str(weights))
+    assert finish(tree, [named], Here()).failed == []
+    expected = PeopleFinder(weights, min_score=0.05).detect([pixels(0, 90, 120)], ["0.png"])[0]
+    row = rows_of(tree, named)["0.png"]
+    assert row["score_kind"] == "sigmoid"
+    assert row["count"] == len(expected.boxes)
+    got = np.array([[box[k] for k in ("x0", "y0", "x1", "y1")] for box in row["boxes"]])
+    assert got.reshape(-1, 4) == pytest.approx(expected.boxes[:100], abs=0.1)
+    for module in (people, load):
+        monkeypatch.setattr(module, "BUILT_IN", weights)
+    auto = Person(detector="auto")
+    assert fingerprint(auto) == fingerprint(named)
+    assert finish(tree, [auto], Here()).shards == 0  # the same records
+    monkeypatch.setattr(people, "BUILT_IN", tmp_path / "none.safetensors")
+    with pytest.raises(WeightsError, match="vitruvian weights fetch hf:"):
+        fingerprint(Person(detector="auto"))
+
+
 def test_an_absent_detector_is_one_clear_error():
     with pytest.raises(WeightsError, match="vitruvian weights fetch hf:nobody/nothing"):
         fingerprint(Person(detector="hf:nobody/nothing"))

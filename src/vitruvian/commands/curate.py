@@ -95,7 +95,8 @@ def score(
         tree: folder of the curation.
         stages: what to ask: integrity, geometry, hashes, blur, text, person, embedding, zero_shot,
             probe.
-        detector: of the stage person: a folder, or a fetched hf:org/name; the default is
+        detector: of the stage person: a folder, a fetched hf:org/name, a .safetensors file that
+            train people made, or auto for the one inside the package; the default is
             hf:PekingU/rtdetr_v2_r18vd.
         embedder: of embedding, zero_shot and probe: a folder, or a fetched hf:org/name; the default
             is hf:google/siglip2-base-patch16-224.
@@ -136,10 +137,13 @@ def score(
         for report, tally in plan.run(wanted, tasks, runner):
             advance(tally.rows + (0 if isinstance(report, Result) else report.rows))
     seconds = time.perf_counter() - start
-    sys.stdout.write(
-        f"{tally.rows} pictures in {tally.shards} of {len(shards)} shards scored"
-        + (f" in {seconds:.1f} s\n" if tasks else ", all others were\n")
-    )
+    if tasks:
+        sys.stdout.write(
+            f"{tally.rows} pictures in {tally.shards} of {len(shards)} shards scored in "
+            f"{seconds:.1f} s\n"
+        )
+    elif wanted:
+        sys.stdout.write(f"nothing left to score in {len(shards)} shards\n")
     if tally.deaths:
         sys.stdout.write(f"  {tally.deaths} processes died, {tally.poison} pictures given up\n")
     for text in tally.failed:

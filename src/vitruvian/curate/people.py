@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from vitruvian.curate.scale import at_original_size
 from vitruvian.curate.stage import BASE, COPIES, Picture, Row, Scorer, file_digest
 from vitruvian.errors import InputError
 from vitruvian.model.catalogue import find
-from vitruvian.predict.detect import DEFAULT_DETECTOR, Boxes, Detector, TransformersDetector
+from vitruvian.predict.detect import DEFAULT_DETECTOR, Boxes, Detector
+from vitruvian.predict.load import open_detector
+from vitruvian.predict.people import BUILT_IN
 
 BOX = pa.struct([(name, pa.float32()) for name in ("x0", "y0", "x1", "y1", "score")])
 _LOWEST = 0.05  # people scored below are not even recorded
@@ -27,7 +30,8 @@ class Person:
     """Boxes of people in pixels of the upright original, however small a copy the detector saw.
 
     Attributes:
-        detector: folder of a detector of transformers, or a fetched ``hf:org/name[@revision]``.
+        detector: folder of a detector of transformers, a fetched ``hf:org/name[@revision]``, a
+            .safetensors file that ``train people`` made, or "auto" for the one inside the package.
         side: longer side of the copy the detector is given, in pixels.
         batch: pictures the detector is given at a time.
         device: torch device.
@@ -64,14 +68,30 @@ class Person:
         if self.make is not None:
             assert self.key
             return {**common, "detector": self.key}
-        return {**common, "detector": model_identity(self.detector)}
+        return {**common, "detector": detector_identity(self.detector)}
 
     def open(self) -> Scorer:
         """Load the detector."""
         if self.make is not None:
             return _Finder(self.make(), self.side, self.batch)
-        found = TransformersDetector(self.detector, min_score=_LOWEST, device=self.device)
+        found = open_detector(self.detector, _LOWEST, self.device)
         return _Finder(found, self.side, self.batch)
+
+
+def detector_identity(source: str) -> dict[str, Any]:
+    """Return what a detector is, by its files.
+
+    Raises:
+        WeightsError: if it was not fetched; names the command.
+        InputError: if there is no such file.
+    """
+    if source == "auto":
+        source = str(BUILT_IN) if BUILT_IN.is_file() else DEFAULT_DETECTOR
+    if not source.lower().endswith(".safetensors"):
+        return model_identity(source)
+    if not Path(source).is_file():
+        raise InputError(f"no file {source}: give the weights that  vitruvian train people  made")
+    return {"people.safetensors": file_digest(Path(source))}
 
 
 def model_identity(source: str) -> dict[str, Any]:
