@@ -41,6 +41,12 @@ def test_known_cells():
     facts = row.facts(humans.columns)
     assert facts["whole/AP"] == (61.1, "second-hand")
     assert "body/AP" not in facts  # unconfirmed
+    known = {table.name: table for table in tables()}
+    assert sum(name.startswith("sapiens2_") for name in known) == 7
+    pose = known["sapiens2_pose"]
+    cells = {row.model: row.facts(pose.columns) for row in pose.rows}
+    assert cells["Sapiens2-5B"]["whole/AP"] == (82.3, "paper")
+    assert cells["Sapiens-1B"] == {}  # the paper contradicts itself
 
 
 def test_unconfirmed_cells_are_never_printed():
