@@ -252,8 +252,8 @@ def probe(
         torch.manual_seed(config.seed)
         features = features_of(network, windows.pixels, batch=config.batch, mean=mean, std=std)
         known = features[~windows.test].float()
-        mean = known.mean((0, 2, 3), keepdim=True)
-        features = (features.float() - mean) / (known.std((0, 2, 3), keepdim=True) + 1e-6)
+        centre = known.mean((0, 2, 3), keepdim=True)
+        features = (features.float() - centre) / (known.std((0, 2, 3), keepdim=True) + 1e-6)
         if task is None:
             result = _classes(features, windows, config)
         elif config.method == "knn":
