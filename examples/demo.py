@@ -1,52 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole pipeline on a photograph with small *random* weights: it shows the way, not skill.
+"""See people in photographs, with the weights and the finder that come with the package.
 
-python examples/demo.py --out demo
+python examples/demo.py --out demo [PHOTO ...]
 """
 
 import argparse
+import time
 from pathlib import Path
 
-import torch
+import vitruvian as vi
+from vitruvian import drawing, image
 
-from vitruvian.cli import main
-from vitruvian.model import SIZES, DenseHeadConfig, Network, NetworkConfig
-from vitruvian.model.card import Card, TaskCard
-from vitruvian.model.weights import save
+PHOTOS = sorted((Path(__file__).parent / "photos").glob("*.jpg"))
+TASKS = ("pose", "parts", "depth", "normals")
+SIDE = 420  # height of a picture on the sheet
 
 parser = argparse.ArgumentParser()
+parser.add_argument("photos", nargs="*", type=Path, default=PHOTOS)
 parser.add_argument("--out", type=Path, default=Path("demo"))
-out = parser.parse_args().out
+parser.add_argument("--model", default="default")
+parser.add_argument("--detector", default="auto")
+given = parser.parse_args()
 
-torch.manual_seed(0)
-shapes = {"pose": (308, 2), "parts": (28, 3), "depth": (1, 3), "normals": (3, 3)}
-heads = {
-    name: DenseHeadConfig(in_dim=SIZES["nano"].dim, out=count, widths=(32,) * ups, refine=(32,))
-    for name, (count, ups) in shapes.items()
-}
-network = Network(NetworkConfig(backbone=SIZES["nano"], heads=heads))
-network.reset_parameters()
-card = Card(
-    name="demo-random",
-    generation="vitruvian",
-    network=network.config,
-    tasks={
-        "pose": TaskCard(vocabulary="sapiens308"),
-        "parts": TaskCard(vocabulary="parts28"),
-        "depth": TaskCard(),
-        "normals": TaskCard(),
-    },
-    input_size=(256, 192),
-    framing="person",
-    licence="Apache-2.0",
-    commercial="yes",
-)
-weights = out / "random.safetensors"
-save(weights, network, card)
-
-photo = Path(__file__).parent / "photos" / "astronaut.jpg"
-arguments = ["--model", str(weights), "--detector", "whole", "--mask", "none", "--overwrite"]
-code = main(["predict", str(photo), "--out", str(out), *arguments])
-print(f"Look at {out}/astronaut_sheet.jpg. These weights are random and know nothing:")
-print("trained ones come later, published ones with `vitruvian weights list`.")
-raise SystemExit(code)
+see = vi.load(given.model, detector=given.detector)
+cells = []
+for path in given.photos:
+    start = time.perf_counter()
+    sample = see.see(path)
+    print(f"{path.name}: {len(sample.people)} people in {time.perf_counter() - start:.2f} s")
+    drawn = [drawing.overlay(sample, task=task, key=False) for task in TASKS if sample.people]
+    for title, picture in zip((path.name, *TASKS), [sample.image, *drawn], strict=False):
+        width = round(picture.shape[1] * SIDE / picture.shape[0])
+        cells.append((title, image.resize(picture, (SIDE, width), "area")))
+    cells += [("nobody found", cells[-1][1])] * (0 if sample.people else len(TASKS))
+sheet = given.out / "sheet.jpg"
+image.write(sheet, drawing.grid(cells, columns=1 + len(TASKS)))
+print(f"Look at {sheet}")

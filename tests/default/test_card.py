@@ -19,6 +19,7 @@ from vitruvian.default.measure import Finding, command_of, mean_oks
 from vitruvian.default.publish import NOTE, Published, ship
 from vitruvian.errors import InputError
 from vitruvian.evaluate.plan import Plan
+from vitruvian.files import read_json, write_bytes, write_json
 from vitruvian.model.opening import open_file, open_weights
 
 FLAGS = ["--size", "nano", "--input-size", "64", "48", "--batch", "4", "--no-preflight"]
@@ -42,7 +43,7 @@ def facts(weights: Path, **more: Any) -> cards.Facts:
     )
 
 
-def test_history_follows_the_initial_weights(trained: Path) -> None:
+def test_history_follows_the_initial_weights(trained: Path, tmp_path: Path) -> None:
     found = history(trained / "b")
     assert [one["name"] for one in found] == ["a", "b"]
     assert [one["samples"] for one in found] == [12, 8]
@@ -51,6 +52,13 @@ def test_history_follows_the_initial_weights(trained: Path) -> None:
     assert found[0]["data"][0] == data_facts(str(trained / "shards"))
     assert found[0]["data"][0]["pictures"] == 8
     assert history_of(trained / "b" / "weights.safetensors") == found
+    assert history(trained / "a", trained / "b") == found
+    other = tmp_path / "c"
+    other.mkdir()
+    plain = read_json(trained / "b" / "run.json") | {"init": "gone/weights.safetensors"}
+    write_json(other / "run.json", plain)
+    write_bytes(other / "metrics.jsonl", (trained / "b" / "metrics.jsonl").read_bytes())
+    assert history(other)[0] == {"recipe": "given", "name": "weights.safetensors"}
 
 
 def test_weights_are_measured_and_carry_their_card(trained: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def card(
     *,
     out: Path,
     name: str = "default",
-    trained: Path | None = None,
+    trained: tuple[Path, ...] = (),
     heldout: Path | None = None,
     photos: tuple[Path, ...] = (),
     finder: str = "auto",
@@ -35,7 +35,8 @@ def card(
         weights: trained by vitruvian train: a file, or a name.
         out: folder for the file, the card and the evaluations.
         name: of the file.
-        trained: folder of the training, if the weights do not lie in it.
+        trained: folders of the trainings in their order, if the weights do not lie in that of the
+            last one, or were copied in between.
         heldout: shards of rendered people that no training saw.
         photos: COCO JSON files of labelled photographs.
         finder: detector to measure finding people with, as in vitruvian predict.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vitruvian.data.shards import finished, index_path, read_index
+from vitruvian.errors import WeightsError
 from vitruvian.files import read_json
 from vitruvian.model.catalogue import find
 from vitruvian.model.opening import open_file
@@ -18,17 +19,25 @@ HISTORY = "vitruvian.history"
 """Entry of the metadata of weights that holds ``history`` as JSON."""
 
 
-def history(folder: Path) -> list[dict[str, Any]]:
+def history(*folders: Path) -> list[dict[str, Any]]:
     """Return the trainings that led to the weights in a folder, the first one first.
 
+    What a training began with is followed from its settings. Where files were moved in between,
+    name all folders, in the order of the trainings; only the first one is followed then.
+
     Raises:
-        InputError: there is no training in the folder.
+        InputError: there is no training in a folder.
     """
-    run = read_json(folder / "run.json")
-    before: list[dict[str, Any]] = []
-    if run.get("init"):
-        before = history_of(run["init"])
-    return [*before, _training(folder, run)]
+    first = read_json(folders[0] / "run.json")
+    found = _before(first["init"]) if first.get("init") else []
+    return [*found, *(_training(folder, read_json(folder / "run.json")) for folder in folders)]
+
+
+def _before(init: str) -> list[dict[str, Any]]:
+    try:
+        return history_of(init)
+    except WeightsError:  # no longer there
+        return [{"recipe": "given", "name": Path(init).name}]
 
 
 def history_of(weights: str | Path) -> list[dict[str, Any]]:

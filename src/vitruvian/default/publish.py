@@ -49,7 +49,7 @@ def publish(
     out: Path,
     *,
     name: str = DEFAULT,
-    trained: Path | None = None,
+    trained: Sequence[Path] = (),
     heldout: Path | None = None,
     photos: Sequence[Path] = (),
     finder: str = "auto",
@@ -66,7 +66,7 @@ def publish(
         weights: trained.
         out: folder; evaluations go to ``out/evaluation`` and are not repeated for equal weights.
         name: of the file.
-        trained: folder of the last training, if the weights do not lie in it.
+        trained: folders of the trainings, if the weights do not lie in the last one.
         heldout: rendered people that no training saw.
         photos: COCO JSON files of labelled photographs.
         finder: detector to measure finding people with; "auto" only if it is in the package.
@@ -81,7 +81,7 @@ def publish(
     network, card = load(weights, dtype=torch.float32)
     if not card.tasks:
         raise InputError(f"{weights}: an encoder without a task · wanted finetuned weights")
-    trainings = history(trained) if trained is not None else history_of(weights)
+    trainings = history(*trained) if trained else history_of(weights)
     card = replace(card, name=name, licence=_LICENCE, commercial="yes", source=None)
     target = out / f"{name}.safetensors"
     network = network.half()
