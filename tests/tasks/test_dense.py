@@ -150,6 +150,20 @@ def test_depth_targets_are_relative_to_what_is_seen():
         Depth().encode(inverse, Crop.whole((8, 8)))
 
 
+def test_absolute_depth_is_the_mean_error_of_known_pixels():
+    truth = torch.full((2, 1, 2, 2), -1.0)
+    truth[0, 0, 0] = torch.tensor([0.0, 1.0])
+    output = torch.full((2, 1, 2, 2), 0.25, requires_grad=True)
+    loss = Depth(objective="absolute").loss(output, {"depth": truth})["depth"]
+    assert float(loss) == pytest.approx((0.25 + 0.75) / 2 / 2)  # the second picture counts 0
+    loss.backward()
+    expected = torch.tensor([[0.25, -0.25], [0, 0]])
+    torch.testing.assert_close(output.grad[0, 0], expected)
+    assert not output.grad[1].any()
+    with pytest.raises(InputError, match="no effect on the objective 'absolute'"):
+        Depth(objective="absolute", lift=True)
+
+
 def test_turned_windows_do_not_decode():
     view = View(Crop.from_box([0, 0, 9, 9], (16, 16), rotation=0.3), (10, 10))
     with pytest.raises(InputError, match="turned"):

@@ -10,14 +10,13 @@ from vitruvian.geometry import Size
 from vitruvian.model.heads import DenseHeadConfig, HeadConfig
 from vitruvian.model.network import NetworkConfig
 from vitruvian.model.sizes import ViTConfig
-from vitruvian.recipes.dense import LIFTED
 from vitruvian.recipes.finetune import OWN_INPUT, is_first, is_second, named, own_run, words
 from vitruvian.recipes.run import Run
-from vitruvian.tasks import TASKS, Normals, Parts, Pose, Task
+from vitruvian.tasks import TASKS, Depth, Normals, Parts, Pose, Task
 from vitruvian.train.optim import OptimiserConfig
 from vitruvian.vocabulary import Vocabulary
 
-WEIGHTS = {"pose": 1.0, "parts": 1.0, "depth": 0.5, "normals": 1.0}
+WEIGHTS = {"pose": 1.0, "parts": 1.0, "depth": 4.0, "normals": 1.0}
 """Factors of the tasks' losses [V]: about equal after the first tenth of a training."""
 EMA = 0.999
 SMALLEST = 24.0
@@ -69,7 +68,7 @@ def multi(
         elif name == "parts":
             built[name] = Parts(vocabulary=words(parts))
         else:
-            built[name] = LIFTED if name == "depth" else Normals()
+            built[name] = Depth(objective="absolute") if name == "depth" else Normals()
     asking = [(task, WEIGHTS[name]) for name, task in built.items()]
     name = named(size)
     published = is_first(name) or is_second(name)

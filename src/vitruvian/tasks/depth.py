@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,13 +25,22 @@ class Depth:
         floor: predictions below this are clamped, targets below it left out (1e-6 published).
         lift: let the slope through the clamp, so that predictions below it learn; as published
             they never do, and each adds up to log(floor)² to its picture.
+        objective: "log" (published: scale-invariant error of logarithms, most of which the nearest
+            pixels are), or "absolute" (mean absolute error of the 0 … 1, learned sooner).
     """
 
     floor: float = 1e-6
     lift: bool = False
+    objective: Literal["log", "absolute"] = "log"
 
     name = "depth"
     channels = 1
+
+    def __post_init__(self) -> None:
+        if self.objective == "absolute" and (self.floor, self.lift) != (1e-6, False):
+            raise InputError(
+                "floor and lift have no effect on the objective 'absolute' · leave them out"
+            )
 
     def head(self, dim: int) -> DenseHeadConfig:
         """Four deconvolutions and two 1×1 convolutions of width 384 (Sapiens, published code)."""
@@ -58,13 +68,18 @@ class Depth:
         return {"depth": torch.from_numpy(target)[None]}
 
     def loss(self, output: Tensor, target: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return {"depth": scale-invariant log error} for maps (B, 1, h, w).
+        """Return {"depth": error} for maps (B, 1, h, w).
 
-        Per picture sqrt(mean d² - ½ (mean d)²) of the log difference d over valid pixels, then the
-        mean over the batch; a picture without valid pixels counts 0 (published code).
+        Per picture over its valid pixels, then the mean over the batch, where pictures without any
+        count 0 (published code): the mean of |d|, or for "log" sqrt(mean d² - ½ (mean d)²) of the
+        difference d of logarithms.
         """
         truth = target["depth"]
         guess = to_window(output, (truth.shape[2], truth.shape[3])).float()
+        if self.objective == "absolute":
+            known = truth >= 0
+            error = torch.where(known, (guess - truth).abs(), 0.0).sum(dim=(1, 2, 3))
+            return {"depth": (error / known.sum(dim=(1, 2, 3)).clamp(min=1)).mean()}
         valid = truth > self.floor
         count = valid.sum(dim=(1, 2, 3)).clamp(min=1)
         above = guess.clamp(min=self.floor)
