@@ -95,7 +95,7 @@ def test_several_people_on_pictures_of_any_size(weights: Path) -> None:
     big = [image.resize(s.image, (384, 640)) for s in SCENES]
     for scale, pictures in ((1.0, [s.image for s in SCENES]), (4.0, big)):
         found = finder.detect(pictures, [""] * 4)
-        for boxes, sample in zip(found, SCENES, strict=True):
+        for boxes, sample in zip(found, SCENES.samples, strict=True):
             assert len(boxes) == 2
             assert all_found(boxes.boxes, sample, scale)
             assert (np.diff(boxes.scores) <= 0).all()

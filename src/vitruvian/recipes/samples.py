@@ -110,7 +110,7 @@ class Prepare:
         tasks: what is learned.
     """
 
-    window: Window
+    window: PoseAugment | DenseAugment | MaskedAugment
     tasks: tuple[Task, ...] = ()
     _blank: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -135,6 +135,7 @@ class Prepare:
 def preparer(run: Run, tasks: Mapping[str, Task]) -> Prepare:
     """Return what prepares the samples of a run, with its backgrounds opened."""
     window = run.window
+    assert not isinstance(window, SceneAugment), "PreparePeople does that"
     if isinstance(window, DenseAugment) and run.backgrounds is not None:
         window = replace(window, backgrounds=Backgrounds(run.backgrounds))
     blank = {name: blank_targets(task, run.size) for name, task in tasks.items()}
