@@ -10,7 +10,7 @@ Each picture shows one person, who has all its maps; the mask, or else what the 
 they are. The names of the folders are those of the published layouts and their usual variants.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +191,8 @@ def open_folder(
         settings: what the files do not say.
         folders: role → folder (in ``root``, or anywhere), where names are not the usual ones;
             ``ROLES`` lists the roles.
-        missing: whether a picture without one of the maps is an error or left out.
+        missing: whether a picture without one of the maps is an error or left out; of the usual
+            folders, also a map without its picture.
 
     Raises:
         InputError: if there are no pictures or no maps, or some of them lack.
@@ -232,4 +233,20 @@ def open_folder(
                 f"one of them (pictures are {', '.join(sorted(PICTURES))})"
             )
         seen[stem] = entry.name
+    if folders is None and missing == "raise":
+        _no_orphans(found, maps, seen.keys())
     return Paired(pairs, settings or MapSettings(), what=str(base), missing=missing)
+
+
+def _no_orphans(
+    found: Mapping[str, Path], maps: Mapping[str, Mapping[str, Path]], stems: Collection[str]
+) -> None:
+    """Refuse maps that belong to no picture: a picture was lost, or has another name."""
+    for role, files in maps.items():
+        orphans = sorted(path.name for stem, path in files.items() if stem not in stems)
+        if orphans:
+            raise InputError(
+                f"{found[role]}: of {len(files)} files these belong to no picture in "
+                f"{found['images']}: {listed(orphans)} · wanted a picture of the same stem for "
+                "each · bring the pictures back, or leave these out with --missing skip"
+            )
