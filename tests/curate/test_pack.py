@@ -136,3 +136,29 @@ def test_batches_and_errors(tmp_path):
         with pytest.raises(InputError, match="i/n"):
             parse_part(text)
     assert parse_part("1/3") == (1, 3)
+
+
+def test_a_full_disk_leaves_what_is_done_and_no_litter(tmp_path, monkeypatch, capsys):
+    import errno
+
+    from vitruvian.cli import main
+    from vitruvian.curate import raw
+
+    source = write_files(tmp_path / "in", many(10))
+    tree, plain, left = Tree(tmp_path / "tree"), raw.write_table, [1]
+
+    def full(table, path):
+        if not left[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        left[0] -= 1
+        plain(table, path)
+
+    command = ["curate", "pack", str(source), "--out", str(tree.root), "--shard-pictures", "4"]
+    monkeypatch.setattr(raw, "write_table", full)
+    assert main(command) == 2
+    assert "is full" in capsys.readouterr().err
+    assert len(tree.shards()) == 1
+    assert not list(tree.root.glob("raw/**/.*"))
+    monkeypatch.undo()
+    assert main(command) == 0
+    assert [name for name, _, _ in content(tree)] == list(many(10))

@@ -49,10 +49,10 @@ def pack(
         part: i/n, for batch schedulers: the i-th of n shares, counted from 0.
     """
     from vitruvian.curate import pack as packing
-    from vitruvian.curate.tree import Tree, parse_part
+    from vitruvian.curate.tree import Tree, naming_full_disk, parse_part
 
     start = time.perf_counter()
-    with progress_bar(None, "pictures") as advance:
+    with progress_bar(None, "pictures") as advance, naming_full_disk(out):
         report = packing.pack(
             source, Tree(out), batch=batch, licence=licence, max_pictures=shard_pictures,
             max_bytes=shard_megabytes << 20, part=parse_part(part), progress=advance,
@@ -239,11 +239,11 @@ def select(
     from vitruvian.curate import select as selecting
     from vitruvian.curate.policy import load_policy
     from vitruvian.curate.report import funnel_text
-    from vitruvian.curate.tree import Tree
+    from vitruvian.curate.tree import Tree, naming_full_disk
 
     wanted = load_policy(policy).changed(_pairs(set, "--set"), without)
     place = Tree(tree)
-    with progress_bar(len(place.shards()), "shards") as advance:
+    with progress_bar(len(place.shards()), "shards") as advance, naming_full_disk(tree):
         view = selecting.select(
             place, wanted, use=_pairs(use, "--use"), progress=lambda done, _: advance(done)
         )
@@ -291,12 +291,12 @@ def export(
     """
     from vitruvian.curate.export import ExportSettings
     from vitruvian.curate.export import export as write
-    from vitruvian.curate.tree import Tree
+    from vitruvian.curate.tree import Tree, naming_full_disk
 
     settings = ExportSettings(
         view=find_view(tree, view).name, seed=seed, per_shard=shard_pictures, max_side=max_side
     )
-    with progress_bar(None, "shards") as advance:
+    with progress_bar(None, "shards") as advance, naming_full_disk(out):
         found = write(
             Tree(tree), out, settings, prefix=prefix, workers=workers,
             progress=lambda done, _: advance(done),

@@ -10,10 +10,8 @@ pictures, unless it was the system for want of memory.
 """
 
 import contextlib
-import errno
 import multiprocessing.connection
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -28,7 +26,7 @@ from typing import Any
 
 from vitruvian.curate.shardwork import DECODE, OPENING, Beat, Task, score_shard
 from vitruvian.curate.stage import Scorer, Stage
-from vitruvian.curate.tree import Tree
+from vitruvian.curate.tree import FullDiskError, Tree, naming_full_disk
 from vitruvian.data.workers import single_threaded, worker_context
 from vitruvian.errors import VitruvianError
 
@@ -262,16 +260,10 @@ def open_all(stages: Sequence[Stage]) -> dict[str, Scorer]:
 def attempt(task: Task, stages: Sequence[Stage], scorers: dict[str, Scorer], beat: Beat) -> Result:
     """Score a shard; a failure is a result."""
     try:
-        return Result(task=task, rows=score_shard(task, stages, scorers, beat))
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = shutil.disk_usage(task.shard.root).free
-            text = (
-                f"the disk of {task.shard.root} is full ({free / 1e9:.1f} GB left): make room, "
-                "then the same command goes on where it stopped"
-            )
-            return Result(task=task, error=text, fatal=True)
-        return Result(task=task, error=f"{task.shard.name}: {describe(error)}")
+        with naming_full_disk(Path(task.shard.root)):
+            return Result(task=task, rows=score_shard(task, stages, scorers, beat))
+    except FullDiskError as error:
+        return Result(task=task, error=str(error), fatal=True)
     except Exception as error:
         return Result(task=task, error=f"{task.shard.name}: {describe(error)}")
 

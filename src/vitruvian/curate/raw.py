@@ -5,9 +5,11 @@ Members are called by their row and never by what they were called outside, so t
 matters; that name is in the index, with licence and origin.
 """
 
+import contextlib
 import hashlib
 import json
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +43,7 @@ COLUMNS = pa.schema(
 file in the tar; ``source`` a path or address; ``licence`` as stated where it was found;
 ``fault`` why there is no whole file ("tar_tail": the tar it came from was cut in it).
 """
+_FORGOTTEN = 3600.0  # seconds after which nobody writes to a temporary file any more
 _SUFFIXES = (
     (b"\xff\xd8\xff", "jpg"),
     (b"\x89PNG\r\n\x1a\n", "png"),
@@ -87,6 +90,10 @@ class RawShard:
         self._shard = shard
         self._hash = hashlib.sha256()
         shard.tar.parent.mkdir(parents=True, exist_ok=True)
+        for left in shard.tar.parent.glob(f".{shard.tar.stem}.*.tar"):  # by a killed run
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > _FORGOTTEN:
+                    left.unlink()
         self._temporary = shard.tar.with_name(f".{shard.tar.stem}.{secrets.token_hex(4)}.tar")
         self._file: BinaryIO = self._temporary.open("wb")
 
@@ -134,7 +141,8 @@ class RawShard:
 
     def discard(self) -> None:
         """Remove what was written under the temporary name, if it is still there."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # of a full disk, what is still to be written
+            self._file.close()
         self._temporary.unlink(missing_ok=True)
 
 

@@ -14,8 +14,10 @@ changed setting has another fingerprint, thus another folder.
 """
 
 import contextlib
+import errno
 import os
 import re
+import shutil
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +123,29 @@ def committed(path: Path) -> Generator[Path, None, None]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
     flush_folder(path.parent)
+
+
+@contextlib.contextmanager
+def naming_full_disk(folder: Path) -> Generator[None, None, None]:
+    """Turn a system's complaint about a full disk into an error that says what to do.
+
+    Raises:
+        InputError: then.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        free = shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
+        raise FullDiskError(
+            f"the disk of {folder} is full ({free / 1e9:.1f} GB left): make room, then the same "
+            "command goes on where it stopped"
+        ) from error
+
+
+class FullDiskError(InputError):
+    """Nothing more can be written."""
 
 
 def flush_folder(folder: Path) -> None:
