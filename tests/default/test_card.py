@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from toy_people import toy_people
 from vitruvian.cli import main
@@ -21,6 +22,7 @@ from vitruvian.errors import InputError
 from vitruvian.evaluate.plan import Plan
 from vitruvian.files import read_json, write_bytes, write_json
 from vitruvian.model.opening import open_file, open_weights
+from vitruvian.model.weights import load_network
 
 FLAGS = ["--size", "nano", "--input-size", "64", "48", "--batch", "4", "--no-preflight"]
 
@@ -82,6 +84,15 @@ def test_weights_are_measured_and_carry_their_card(trained: Path, tmp_path: Path
     assert "/" not in page.split("--data ")[1].split()[0], "no path of this machine"
     # a network begun with this file goes on with its history
     assert history_of(out / "mine.safetensors") == json.loads(file.metadata[HISTORY])
+
+
+def test_a_training_is_published_from_its_checkpoints(trained: Path, tmp_path: Path) -> None:
+    finished = load_network(trained / "b" / "weights.safetensors").state_dict()
+    assert main(["weights", "card", str(trained / "b"), "--out", str(tmp_path)]) == 0
+    found = load_network(tmp_path / "default.safetensors").state_dict()
+    for name, tensor in finished.items():
+        assert torch.equal(tensor.half(), found[name]), name
+    assert "2 × 4" in (tmp_path / "CARD.md").read_text(encoding="utf-8")
 
 
 def test_an_encoder_has_no_card(trained: Path, tmp_path: Path, capsys: Any) -> None:

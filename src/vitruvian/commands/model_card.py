@@ -32,7 +32,8 @@ def card(
     command goes on.
 
     Args:
-        weights: trained by vitruvian train: a file, or a name.
+        weights: trained by vitruvian train: a file, a name, or the folder of a training, finished
+            or not (its best checkpoint, or else its last).
         out: folder for the file, the card and the evaluations.
         name: of the file.
         trained: folders of the trainings in their order, if the weights do not lie in that of the

@@ -140,7 +140,7 @@ def _tell_cost(
         write_json(path, known, indent=1)
     table = Table(
         box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left",
-        title=f"budget {name} on {place.type} with {count} cores, as measured now",
+        title=f"budget {name}, {place.type}, {count} cores; measured now, if nothing else runs",
     )  # fmt: skip
     for column in ("stage", "pictures or samples", "input", "time", ""):
         table.add_column(column, justify="left" if column in ("stage", "") else "right")

@@ -29,8 +29,9 @@ _PICTURES = 8  # two groups of four views; the first picture warms up
 def measured(plan: Sequence[Stage], budget: Budget, *, device: str) -> dict[str, float]:
     """Return seconds per picture or sample of each stage, by its name.
 
-    Of a rendering: of one core. Of a training: ``NAME`` of the device for one sample of a step,
-    and ``NAME/prepare`` of one core to prepare it.
+    Of a rendering: of one core. Of a training: ``NAME`` for one sample of a step, of one core or
+    of the GPU, and ``NAME/prepare`` of one core to prepare it. Seconds of cores are processor
+    time, which other programs hardly change.
     """
     place = pick_device(device)
     with tempfile.TemporaryDirectory() as folder:
@@ -44,7 +45,7 @@ def measured(plan: Sequence[Stage], budget: Budget, *, device: str) -> dict[str,
 
 
 def seconds(stage: Stage, rates: Mapping[str, float], *, cores: int, cuda: bool) -> float:
-    """Return how long a stage takes in all, about.
+    """Return how long a stage takes in all if nothing else runs, about.
 
     A GPU works while the cores prepare; a CPU does one and the other.
     """
@@ -52,7 +53,7 @@ def seconds(stage: Stage, rates: Mapping[str, float], *, cores: int, cuda: bool)
         return stage.pictures * rates[stage.name] / cores
     assert stage.training is not None
     step, prepare = rates[stage.name], rates[f"{stage.name}/prepare"] / cores
-    return stage.training.samples * (max(step, prepare) if cuda else step + prepare)
+    return stage.training.samples * (max(step, prepare) if cuda else step / cores + prepare)
 
 
 def _render(budget: Budget, folder: Path) -> float:
@@ -65,7 +66,7 @@ def _render(budget: Budget, folder: Path) -> float:
     samples, times = [], []
     for sample, _ in production.people(job):
         samples.append(sample)
-        times.append(time.perf_counter())
+        times.append(time.process_time())
     write_shard(folder / "people-000000.tar", samples, quality=92)
     return (times[-1] - times[0]) / (len(times) - 1)
 
@@ -93,16 +94,18 @@ def _train(run: Run, device: torch.device) -> tuple[float, float]:
         tries += 1
         if row is not None:
             rows.append(row)
-            start = start or time.perf_counter()  # the first one opens the data
-    prepare = (time.perf_counter() - start) / max(1, len(rows) - 1)
+            start = start or time.process_time()  # the first one opens the data
+    prepare = (time.process_time() - start) / max(1, len(rows) - 1)
     batch = {k: v.to(device) for k, v in default_collate(rows[:many]).items()}
+    batch |= {"index": torch.arange(many), "epoch": torch.zeros(many, dtype=torch.int64)}
     made.network.to(device).train()
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(run.loop.precision)
+    clock = time.perf_counter if device.type == "cuda" else time.process_time
     for _ in range(2):  # the first pass warms up
-        start = time.perf_counter()
+        start = clock()
         with torch.autocast(device.type, dtype, enabled=dtype is not None):
             losses = made.objective.losses(made.network, batch)
         torch.stack([loss.float() for loss in losses.values()]).sum().backward()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-    return (time.perf_counter() - start) / many, prepare
+    return (clock() - start) / many, prepare

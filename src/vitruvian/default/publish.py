@@ -21,6 +21,10 @@ from vitruvian.evaluate.plan import Plan
 from vitruvian.files import write_bytes
 from vitruvian.model.catalogue import DEFAULT, SHIPPED
 from vitruvian.model.weights import load, save
+from vitruvian.recipes.run import Run
+from vitruvian.recipes.weights import card_of
+from vitruvian.train.export import export
+from vitruvian.train.state import Checkpoints
 
 CARD = "CARD.md"
 NOTE = "vitruvian.model_card"
@@ -63,7 +67,8 @@ def publish(
     of the trainings, inside the file.
 
     Args:
-        weights: trained.
+        weights: trained; or the folder of a training, finished or not, for its best checkpoint or
+            else its last.
         out: folder; evaluations go to ``out/evaluation`` and are not repeated for equal weights.
         name: of the file.
         trained: folders of the trainings, if the weights do not lie in the last one.
@@ -78,6 +83,8 @@ def publish(
         InputError: the weights have no task.
         WeightsError: they cannot be read.
     """
+    if Path(weights).is_dir() and (Path(weights) / "run.json").is_file():
+        trained, weights = trained or [Path(weights)], exported(Path(weights), out)
     network, card = load(weights, dtype=torch.float32)
     if not card.tasks:
         raise InputError(f"{weights}: an encoder without a task · wanted finetuned weights")
@@ -129,6 +136,23 @@ def publish(
     write_bytes(page, text.encode())
     save(target, network, card, notes={**notes, NOTE: text})
     return Published(weights=target, card=page, failures=sheet)
+
+
+def exported(folder: Path, out: Path) -> Path:
+    """Write the weights of a training's best checkpoint, or else its last, into ``out``.
+
+    The training may be running.
+
+    Raises:
+        InputError: there is no checkpoint yet.
+    """
+    run, shelf = Run.load(folder / "run.json"), Checkpoints(folder / "checkpoints")
+    chosen = shelf.best() or shelf.latest()
+    if chosen is None:
+        raise InputError(f"{folder}: no checkpoint yet · wait for the first one (--save-every)")
+    path = out / f"{folder.name}-{chosen.name}.safetensors"
+    export(chosen, path, card_of(run, folder.name), lora=run.lora)
+    return path
 
 
 def halved(weights: str | Path, target: Path, *, name: str) -> None:
