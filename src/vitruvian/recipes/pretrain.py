@@ -29,7 +29,7 @@ OWN_BATCH = 64
 OWN_EPOCHS = 200
 SECOND_BATCH = 4096
 """Not published; our choice."""
-_DECODERS = {"nano": (64, 2, 4), "tiny": (128, 2, 4), "small": (192, 4, 6)}
+_DECODERS = {"nano": (64, 2, 4), "mini": (96, 2, 3), "tiny": (128, 2, 4), "small": (192, 4, 6)}
 """Width, depth and heads of the decoders of our own sizes [V]."""
 
 
