@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Maps in folders and manifests: what they mean, and what makes them unusable."""
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from layouts import SIZE, dense, dump, photo, save, silhouette, sphere
@@ -11,7 +14,7 @@ from vitruvian.data.sources import SourceOptions, detect, open_source
 from vitruvian.data.sources.folder import find_roles, open_folder
 from vitruvian.data.sources.manifest import open_manifest
 from vitruvian.data.sources.maps import MapSettings
-from vitruvian.data.sources.parts import open_parts, sapiens_table
+from vitruvian.data.sources.parts import atr18, open_parts, sapiens_table
 from vitruvian.errors import InputError
 from vitruvian.formats import depth as depth_files
 from vitruvian.formats import maps as map_files
@@ -108,6 +111,13 @@ def test_incomplete_sets(tmp_path):
     with pytest.raises(InputError, match=r"masks/a\.\* missing: complete the set"):
         open_folder(root)
     assert len(open_folder(root, missing="skip")) == 1
+    save(root / "masks" / "a.png", silhouette())
+    (root / "images" / "a.jpg").rename(tmp_path / "lost.jpg")
+    with pytest.raises(InputError, match=r"belong to no picture in .*a\.png.*--missing skip"):
+        open_folder(root)
+    assert len(open_folder(root, missing="skip")) == 1
+    (tmp_path / "lost.jpg").rename(root / "images" / "a.jpg")
+    (root / "masks" / "a.png").unlink()
     photo(root / "images" / "a.png")
     with pytest.raises(InputError, match=r"a\.jpg and a\.png would share their maps"):
         open_folder(root)
@@ -396,6 +406,70 @@ def test_published_classes_of_lip():
     ]  # fmt: skip
 
 
+PARSING = {
+    "lip": ("{}_images", "TrainVal_parsing_annotations/{}_segmentations", ("train", "val")),
+    "cihp": ("{}/Images", "{}/Category_ids", ("Training", "Validation")),
+}
+
+
+@pytest.mark.parametrize("name", PARSING)
+def test_parts_of_public_sets_are_kept_apart(tmp_path, name):
+    images, maps, words = PARSING[name]
+    for number, word in enumerate(words):
+        photo(tmp_path / images.format(word) / f"{number}.jpg")
+        save(tmp_path / maps.format(word) / f"{number}.png", np.zeros(SIZE, np.uint8))
+    assert detect(tmp_path) == name
+    for split, own in (("train", "0.jpg"), ("val", "1.jpg"), (None, "0.jpg")):
+        source, _ = open_source(tmp_path, name, SourceOptions(split=split))
+        assert [source.where(n).rpartition("/")[2] for n in range(len(source))] == [own]
+    shutil.rmtree(tmp_path / images.format(words[1]))
+    with pytest.raises(InputError, match=rf"not laid out as {name} \(val\)"):
+        open_source(tmp_path, name, SourceOptions(split="val"))
+    with pytest.raises(InputError, match="split has no effect on atr"):
+        open_source(tmp_path, "atr", SourceOptions(split="val"))
+
+
+@pytest.mark.parametrize("target", ["parts28", "parts29"])
+@pytest.mark.parametrize("name", ["lip", "cihp", "atr"])
+def test_every_class_of_public_sets_is_translated_by_name_or_not_known(tmp_path, name, target):
+    own = atr18() if name == "atr" else vocabulary.load("lip20")
+    words = vocabulary.load(target)
+    images, maps = {
+        "lip": ("val_images", "val_segmentations"),
+        "cihp": ("Images", "Category_ids"),
+        "atr": ("JPEGImages", "SegmentationClassAug"),
+    }[name]
+    values = np.full((31, 17), 255, np.uint8)  # odd sizes; void where nothing is written
+    for value in range(len(own)):
+        values[value] = value
+    image.write(tmp_path / images / "a.png", np.zeros((31, 17, 3), np.uint8))
+    save(tmp_path / maps / "a.png", values)
+    options = SourceOptions(parts=target, split="val" if name == "lip" else None)
+    source, _ = open_source(tmp_path, name, options)
+    found = source[0].people[0].raster("parts")
+    assert found.vocabulary == words
+    wanted = {
+        "Background": "Background", "Hair": "Hair", "Face": "Face_Neck", "Coat": "Upper_Clothing",
+        "UpperClothes": "Upper_Clothing", "Skirt": "Upper_Clothing", "Pants": "Lower_Clothing",
+        "Left-shoe": "Left_Shoe", "Right-shoe": "Right_Shoe",
+    }  # fmt: skip
+    for value, part in enumerate(own.names):
+        into = words.index(wanted[part]) if part in wanted else 255
+        assert set(found.values[value]) == {into}, part
+    assert (found.values[len(own) :] == 255).all()
+    assert not found.mask[found.values == 255].any()
+    image.write(tmp_path / images / "a.png", np.zeros((17, 31, 3), np.uint8))
+    with pytest.raises(InputError, match="must have the same size"):
+        source[0]
+    image.write(tmp_path / images / "b.png", np.zeros((31, 17, 3), np.uint8))
+    with pytest.raises(InputError, match=r"b\.\* missing"):
+        open_source(tmp_path, name, options)
+    assert len(open_source(tmp_path, name, replace(options, missing="skip"))[0]) == 1
+    save(tmp_path / maps / "b.png", np.full((31, 17), len(own), np.uint8))
+    with pytest.raises(InputError, match=f"has {len(own)} classes"):
+        open_source(tmp_path, name, options)[0][1]
+
+
 def test_faces(tmp_path):
     photo(tmp_path / "000000.png")
     save(tmp_path / "000000_seg.png", np.full(SIZE, 2, np.uint8))
@@ -408,5 +482,5 @@ def test_faces(tmp_path):
 
 
 def test_public_sets_that_are_not_there(tmp_path):
-    with pytest.raises(InputError, match=r"not laid out as cihp: wanted Training/Images"):
+    with pytest.raises(InputError, match=r"not laid out as cihp \(train\): wanted Training/Images"):
         open_parts(tmp_path, "cihp")

@@ -201,3 +201,29 @@ def test_nobody_predicted_is_background_and_not_covered(tmp_path):
     row = scorer.update(cases, Answer(place=0, truth=truth, sample=bare))
     assert row["mIoU"] == pytest.approx((300 / 400 + 0) / 2)
     assert scorer.result()["Acc/Hair"] == 0
+
+
+def test_parsing_sets_are_evaluated_on_their_validation_part(tmp_path, capsys):
+    for split, value in (("train", 5), ("val", 13)):
+        images, maps = tmp_path / "lip", tmp_path / "lip" / "TrainVal_parsing_annotations"
+        for folder in (images / f"{split}_images", maps / f"{split}_segmentations"):
+            folder.mkdir(parents=True)
+        pixels = np.zeros((*made_sets.SIZE, 3), np.uint8)
+        image.write(images / f"{split}_images" / f"{split}.jpg", pixels)
+        labels = np.full(made_sets.SIZE, value, np.uint8)
+        image.write(maps / f"{split}_segmentations" / f"{split}.png", labels)
+    (tmp_path / "answers").mkdir()
+    face = load("parts28").index("Face_Neck")
+    for name in ("train", "val"):
+        answer = np.full(made_sets.SIZE, face, np.uint8)
+        image.write(tmp_path / "answers" / f"{name}.png", answer)
+    arguments = ["--data", tmp_path / "lip", "--parts", "parts28"]
+    arguments += ["--predictions", tmp_path / "answers"]
+    assert run(tmp_path / "o", *arguments) == 0
+    assert (tmp_path / "o" / "photographs.csv").read_text().splitlines()[1].startswith("val.jpg")
+    assert report(tmp_path / "o")["results"]["parts"]["mIoU"] == 1
+    assert run(tmp_path / "p", *arguments, "--split", "train") == 0
+    assert report(tmp_path / "p")["results"]["parts"]["mIoU"] == 0
+    image.write(tmp_path / "answers" / "val.png", np.full(made_sets.SIZE, 77, np.uint8))
+    assert run(tmp_path / "q", *arguments) == 2
+    assert "--predicted-parts" in capsys.readouterr().err

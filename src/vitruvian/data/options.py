@@ -27,6 +27,7 @@ class SourceOptions:
             128, 255), opencv, directx, dsine.
         facing: refuse normals of which less than 95 % face the viewer.
         holes: keep person pixels without depth or normal (NaN) as not known, instead of refusing.
+        split: which part of lip and cihp; by default train to learn from, val to evaluate on.
         missing: whether a file that is named and not there is an error, or its sample is left out.
     """
 
@@ -39,4 +40,5 @@ class SourceOptions:
     normals: Convention | None = None
     facing: bool = True
     holes: bool = False
+    split: Literal["train", "val"] | None = None
     missing: Missing = "raise"

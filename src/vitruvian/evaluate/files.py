@@ -106,7 +106,12 @@ class MapFolder:
             return raster
         if settings.parts is None and not _says_what(path):
             settings = replace(settings, parts=self._parts)
-        return read_labels(path, truth.size, settings)
+        try:
+            return read_labels(path, truth.size, settings)
+        except InputError as error:
+            raise InputError(
+                f"{error} (--predicted-parts names the vocabulary of predictions)"
+            ) from error
 
 
 def _check_facing(path: Path, raster: Raster, truth: Sample) -> None:

@@ -206,6 +206,8 @@ def _open(plan: Plan, protocol: Protocol) -> tuple[Cases, str, tuple[str, ...]]:
         options = plan.options
         if protocol.parts and options.parts is None and layout in ("folder", "manifest"):
             options = replace(options, parts=protocol.parts)
+        if layout in ("lip", "cihp") and options.split is None:
+            options = replace(options, split="val")
         source, found = open_source(path, layout, options)
         parts = vocabularies.load(plan.parts) if plan.parts else None
         return Sampled(source, names_of(source), points=target, parts=parts), found.name, ()

@@ -143,6 +143,11 @@ class _Results:
             if entry.key or not entry.listed:
                 return False
             count += 1
+            if not isinstance(entry.value, dict):
+                raise InputError(
+                    f"{self._path}, entry {number} is {str(entry.value)[:40]!r}: wanted an object "
+                    "with image_id, keypoints and score for each person"
+                )
             owner = entry.value.get("image_id")
             if owner not in place:
                 unknown.append(owner)

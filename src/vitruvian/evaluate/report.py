@@ -226,6 +226,8 @@ def shown(found: Mapping[str, Any]) -> list[Lines]:
                 group, name, title = name, group, "parts, per class, %"
             elif task == "pose":
                 title = f"pose: {_family(name)}"
+            elif task == "depth" and name in _LOGARITHMS:
+                title = "depth: logarithms, and share of pixels answered, %"
             families.setdefault(title, {}).setdefault(group, {})[name] = value
         for title, groups in families.items():
             made.append(_table(title, task, groups, published))
@@ -269,6 +271,8 @@ def _table(
 
 
 _COUNTS = ("images",)
+_LOGARITHMS = ("log10", "RMSE_log", "SILog", "coverage")
+_WHOLE = ("people", "missed", "false", "pixels")
 
 
 def number(name: str, value: float | None) -> str:
@@ -281,6 +285,8 @@ def number(name: str, value: float | None) -> str:
         return f"{100 * value:.1f}"
     if name in ("IoU", "Acc", "Dice", "BoundaryIoU") or "PCK" in name:
         return f"{100 * value:.1f}"
+    if name in _WHOLE:
+        return f"{value:.0f}"
     return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
 
 

@@ -78,7 +78,8 @@ def _coco(path: Path, options: SourceOptions) -> Source:
 
 def _public(name: Any) -> Callable[[Path, SourceOptions], Source]:
     def read(path: Path, options: SourceOptions) -> Source:
-        return open_parts(path, name, target=_words(options.parts), missing=options.missing)
+        target, split = _words(options.parts), options.split or "train"
+        return open_parts(path, name, target=target, missing=options.missing, split=split)
 
     return read
 
@@ -89,6 +90,7 @@ def _tars(path: Path, options: SourceOptions) -> Source:
 
 
 _ANNOTATED = ("images", "missing")
+_PARSING = ("parts", "split", "missing")
 _TABLE = (
     Layout(
         name="coco",
@@ -126,8 +128,8 @@ _TABLE = (
         options=_MAPS,
         open=lambda path, o: open_manifest(path, map_settings(o), missing=o.missing),
     ),
-    Layout(name="lip", about="LIP parsing", options=("parts", "missing"), open=_public("lip")),
-    Layout(name="cihp", about="CIHP parsing", options=("parts", "missing"), open=_public("cihp")),
+    Layout(name="lip", about="LIP parsing", options=_PARSING, open=_public("lip")),
+    Layout(name="cihp", about="CIHP parsing", options=_PARSING, open=_public("cihp")),
     Layout(name="atr", about="ATR parsing", options=("parts", "missing"), open=_public("atr")),
     Layout(
         name="hi4d",
@@ -225,7 +227,8 @@ def detect(path: Path) -> str:
         ("cihp", "Category_ids"),
         ("atr", "SegmentationClassAug"),
     ):
-        inside = [path, *(p for p in (path / "Training", path / "training") if p.is_dir())]
+        splits = ("Training", "training", "Validation", "validation")
+        inside = [path, *(p for p in map(path.joinpath, splits) if p.is_dir())]
         if any(nearest_folder(place, folder) is not None for place in inside):
             return name
     if any(next(path.glob(f"{'pair*/' * deep}*/cameras/rgb_cameras.npz"), None) for deep in (1, 3)):

@@ -129,10 +129,10 @@ def open_parts(
             ``000001_seg.png``).
         target: parts28 or parts29, to translate into; ``None`` keeps the set's own classes.
         missing: whether a picture without labels is an error or left out.
-        split: which part, where there are two.
+        split: which part, of those that have two; folders that say neither are taken as they are.
 
     Raises:
-        InputError: if its folders are not there.
+        InputError: if its folders are not there, or only those of the other part.
     """
     base = Path(root)
     settings = MapSettings(parts=_own(name))
@@ -157,15 +157,14 @@ def _own(name: Name) -> Vocabulary:
 
 
 def _find(base: Path, name: str, split: str) -> tuple[Path, Path]:
-    pairs = _FOLDERS[name]
-    word = {"train": "train", "val": "val"}[split]
-    pairs = sorted(pairs, key=lambda pair: word not in pair[0].lower())
+    other = "val" if split == "train" else "train"
+    pairs = [pair for pair in _FOLDERS[name] if other not in pair[0].lower()]
     for images, labels in pairs:
         found = _descend(base, images), _descend(base, labels)
         if found[0] is not None and found[1] is not None:
             return found[0], found[1]
     wanted = " or ".join(f"{images} with {labels}" for images, labels in pairs)
-    raise InputError(f"{base}: not laid out as {name}: wanted {wanted}")
+    raise InputError(f"{base}: not laid out as {name} ({split}): wanted {wanted}")
 
 
 def _descend(base: Path, path: str) -> Path | None:
