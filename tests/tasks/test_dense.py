@@ -170,3 +170,21 @@ def test_turned_windows_do_not_decode():
     view = View(Crop.from_box([0, 0, 9, 9], (16, 16), rotation=0.3), (10, 10))
     with pytest.raises(InputError, match="turned"):
         Depth().decode(torch.zeros(1, 1, 16, 16), [view])
+
+
+def test_what_is_around_a_label_map_is_ignored_or_background():
+    words = vocabulary.load("parts28")
+    values = np.full((4, 4), 3)
+    values[0, 0] = words.ignore
+    raster = Raster(law="label", values=values, vocabulary=words, origin=(2, 2))
+    person = Person(box=[2, 2, 5, 5], annotations={"parts": raster})
+    crop = Crop.whole((8, 8))
+    for around, outside in (("ignored", words.ignore), ("background", 0)):
+        labels = Parts(vocabulary=words, around=around).encode(person, crop)["labels"]
+        assert (labels[2:6, 2:6].flatten()[1:] == 3).all()
+        assert labels[2, 2] == words.ignore, "unknown in the map stays unknown"
+        labels[2:6, 2:6] = outside
+        assert (labels == outside).all()
+    bare = vocabulary.make("bare", ["a", "b"], kind="parts", background=None, mirror_pairs=[])
+    with pytest.raises(InputError, match="which have none"):
+        Parts(vocabulary=bare, around="background")

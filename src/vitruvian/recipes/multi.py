@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from vitruvian.data.augment import Clutter, PoseAugment
 from vitruvian.errors import InputError, unknown_name
@@ -29,6 +30,7 @@ def multi(
     tasks: Sequence[str] = ("pose", "parts", "depth", "normals"),
     points: str | Vocabulary = "sapiens308",
     parts: str | Vocabulary = "parts28",
+    around: Literal["ignored", "background"] = "background",
     samples: int | None = None,
     steps: int | None = None,
     epochs: int | None = None,
@@ -45,7 +47,9 @@ def multi(
         size: a key of ``SIZES``, or the backbone of initial weights.
         tasks: which.
         points: vocabulary of the keypoints.
-        parts: vocabulary of the parts.
+        parts: vocabulary of the parts. Classes weigh the same: the published weights (background
+            0.1, small parts up to 10) made outlines too wide for maps to be cut out by them.
+        around: what pixels outside of a person's label map are, see ``Parts``.
         samples: people in the training set, from which epochs become steps.
         steps: of the training, instead of epochs.
         epochs: 100 if not given.
@@ -66,7 +70,7 @@ def multi(
                 vocabulary=words(points), sigma=sigma, objective="cross_entropy", balanced=True
             )
         elif name == "parts":
-            built[name] = Parts(vocabulary=words(parts))
+            built[name] = Parts(vocabulary=words(parts), weighted=False, around=around)
         else:
             built[name] = Depth(objective="absolute") if name == "depth" else Normals()
     asking = [(task, WEIGHTS[name]) for name, task in built.items()]

@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
@@ -34,13 +35,23 @@ class Parts:
         weighted: use the vocabulary's class weights in the cross-entropy (published).
         dice: weight of an additional Dice term over the classes present (1 in the second
             generation, 0 in the first).
+        around: what pixels outside of a person's label map are: "ignored", or "background", which
+            is true of maps that hold all of a person, as rendered ones do.
     """
 
     vocabulary: Vocabulary = field(default_factory=lambda: vocabularies.load("parts28"))
     weighted: bool = True
     dice: float = 0.0
+    around: Literal["ignored", "background"] = "ignored"
 
     name = "parts"
+
+    def __post_init__(self) -> None:
+        if self.around == "background" and self.vocabulary.background is None:
+            raise InputError(
+                f"around='background' with the parts {self.vocabulary.name!r}, which have none · "
+                "leave it out"
+            )
 
     @property
     def channels(self) -> int:
@@ -57,8 +68,12 @@ class Parts:
 
     def encode(self, person: Person, crop: Crop) -> dict[str, Tensor]:
         """Return ``labels`` (H, W) int64 in the window; what is not annotated is ignored."""
-        raster = person.raster(self.name).warped(crop)
-        labels = np.where(raster.mask, raster.values, self._ignore).astype(np.int64)
+        raster = person.raster(self.name)
+        seen = raster.warped(crop)
+        labels = np.where(seen.mask, seen.values, self._ignore).astype(np.int64)
+        if self.around == "background":
+            reach = Raster(law="scalar", values=np.ones(raster.size), origin=raster.origin)
+            labels[~reach.warped(crop).mask] = self.vocabulary.background
         return {"labels": torch.from_numpy(labels)}
 
     def loss(self, output: Tensor, target: dict[str, Tensor]) -> dict[str, Tensor]:
