@@ -101,14 +101,14 @@ BUDGETS: Mapping[str, Budget] = MappingProxyType({
     ),
     "gpu": Budget(
         about="about an hour on one GPU with 16 cores",
-        pictures=50_000, heldout=400, picture=(512, 384), size="mini",
+        pictures=16_000, heldout=400, picture=(512, 384), size="mini",
         masked=Training(input=(128, 96), steps=4_000, batch=128),
         finetune=(
-            Training(input=(128, 96), steps=6_000, batch=64),
-            Training(input=(256, 192), steps=5_000, batch=64, lr=7e-4),
-            Training(input=(512, 384), steps=2_000, batch=64, lr=5e-4),
+            Training(input=(128, 96), steps=4_000, batch=64),
+            Training(input=(256, 192), steps=3_000, batch=64, lr=7e-4),
+            Training(input=(512, 384), steps=1_000, batch=64, lr=5e-4),
         ),
-        finder=Training(input=(256, 256), steps=6_000, batch=16, lr=1.5e-3),
+        finder=Training(input=(256, 256), steps=2_000, batch=16, lr=1.5e-3),
     ),
 })  # fmt: skip
 """Name → budget [V]. Of the samples most go to small inputs, where a sample costs least."""
