@@ -186,7 +186,7 @@ def pair_oks(
         # From an exponent of ln 4 on a point is at most a quarter similar; unless a third of the
         # points is nearer, the mean of all stays below 1/3 + 2/3 * 1/4 = 1/2.
         near = groups.count((far < _QUARTER) & known)
-        used = ((3 * near >= wanted) & (wanted > 0)).any(axis=1).nonzero()[0]
+        used = np.flatnonzero(((3 * near >= wanted) & (wanted > 0)).any(axis=1))
         far, known = far[used], known[used]
     else:
         used = np.arange(len(far))
@@ -197,7 +197,7 @@ def pair_oks(
     oks = np.zeros(wanted.shape)
     oks[used] = sums / np.maximum(wanted[used], 1)
     bare = wanted == 0
-    who = bare.any(axis=1).nonzero()[0]
+    who = np.flatnonzero(bare.any(axis=1))
     if len(who):
         near = _box_pairs(points[:, first[who]], boxes[second[who]], areas[second[who]], sigmas)
         sums = np.add.reduceat(near[:, groups.columns], groups.starts, axis=1)
