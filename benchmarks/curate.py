@@ -291,10 +291,10 @@ def policy_seconds(folder: Path, rows: int) -> dict[str, float]:
     }
     start, cpu = time.perf_counter(), time.process_time()
     places = str(tree.root / "records" / "person" / "**" / "*.parquet")
-    duckdb.sql(
+    duckdb.execute(
         "SELECT count(*) FROM read_parquet($places) WHERE len(list_filter(boxes, lambda b: "
         "b.score > 0.9 AND b.x1 - b.x0 > 299 AND b.y1 - b.y0 > 299)) > 0",
-        params={"places": places},
+        {"places": places},
     ).fetchall()
     found["baseline_duckdb_one_rule_s"] = time.perf_counter() - start
     found["baseline_duckdb_one_rule_cpu_s"] = time.process_time() - cpu
