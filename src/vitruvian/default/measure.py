@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the model card says about weights, measured: every number with the command behind it."""
 
+import hashlib
+import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -131,11 +133,13 @@ def _comparable(photos: Path) -> str:
 def evaluated(title: str, plan: Plan, out: Path, progress: Progress = quiet) -> Scored:
     """Carry out an evaluation in a folder of its own under ``out``, or go on with it.
 
-    The folder is called by the weights' checksum, so other weights never meet old results.
+    The folder is called by a digest of weights and settings, so others never meet old results.
     """
     evaluation = prepare(plan)
     name = "".join(c if c.isalnum() else "-" for c in title)
-    folder = Folder(out / f"{name}-{sha256(find(plan.models[0]))[:8]}")
+    settings = {key: value for key, value in plan.described().items() if key != "device"}
+    told = json.dumps([sha256(find(plan.models[0])), settings], sort_keys=True)
+    folder = Folder(out / f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}")
     folder.claim(plan)
     total = len(evaluation.cases)
     left = run.unfinished(evaluation, folder)
