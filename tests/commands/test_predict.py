@@ -248,6 +248,7 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(
 ):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("VITRUVIAN_WEIGHTS", str(tmp_path / "none"))
+    monkeypatch.setattr("vitruvian.predict.load.BUILT_IN", tmp_path / "none.safetensors")
     monkeypatch.chdir(tmp_path)
     boxes = tmp_path / "boxes.json"
     boxes.write_text('[{"image_id": 3, "category_id": 1, "bbox": [1, 1, 5, 5], "score": 1}]')
