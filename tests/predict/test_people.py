@@ -195,6 +195,18 @@ def test_the_command_trains_goes_on_and_opens(tmp_path: Path) -> None:
     assert PeopleFinder(out / "weights.safetensors").detect([SCENES[0].image], [""]) is not None
 
 
+def test_a_training_goes_on_from_weights_with_all_of_the_head(
+    learned: tuple[Run, Network], weights: Path
+) -> None:
+    from vitruvian.recipes.weights import starting_network
+
+    run, network = learned
+    start, told = starting_network(replace(run, init=str(weights)))
+    assert told.fresh == ()
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(start.state_dict()[name], tensor)
+
+
 def test_data_without_anybody_are_refused(tmp_path: Path) -> None:
     from vitruvian.recipes.training import prepared
 
