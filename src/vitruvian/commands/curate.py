@@ -84,7 +84,7 @@ def score(
     engine: Literal["local", "ray"] = "local",
     part: str = "0/1",
     retry: bool = False,
-    patience: float = 60.0,
+    patience: float = 120.0,
 ) -> int:
     """Score pictures: one record per stage and shard, written whole or not at all.
 

@@ -45,7 +45,7 @@ class Here:
 class Local:
     """Supervised processes of this machine, each with one thread; see `vitruvian.curate.pool`."""
 
-    def __init__(self, workers: int, *, patience: float = 60.0) -> None:
+    def __init__(self, workers: int, *, patience: float = 120.0) -> None:
         """Prepare so many processes.
 
         Raises:
@@ -110,7 +110,7 @@ class Ray:
     The folder of the curation has to be one that all machines see.
     """
 
-    def __init__(self, workers: int, *, patience: float = 60.0, accelerators: float = 0) -> None:
+    def __init__(self, workers: int, *, patience: float = 120.0, accelerators: float = 0) -> None:
         """Connect.
 
         Args:

@@ -65,7 +65,7 @@ class Tick:
 class Hand:
     """One supervised process. Not for several threads at a time."""
 
-    def __init__(self, stages: Sequence[Stage], *, patience: float = 60.0) -> None:
+    def __init__(self, stages: Sequence[Stage], *, patience: float = 120.0) -> None:
         """Prepare; the process starts with the first shard.
 
         Args:

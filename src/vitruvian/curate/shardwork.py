@@ -12,7 +12,16 @@ from typing import Any
 from vitruvian.curate.cascade import GATED, gated_by
 from vitruvian.curate.raw import open_raw, read_raw_index
 from vitruvian.curate.records import read_columns, schema_of, write_record
-from vitruvian.curate.stage import BASE, Picture, Row, Scorer, Stage, copied, fingerprint
+from vitruvian.curate.stage import (
+    BASE,
+    Picture,
+    Row,
+    Scorer,
+    Stage,
+    copied,
+    fingerprint,
+    one_at_a_time,
+)
 from vitruvian.curate.tree import ShardRef, Tree
 from vitruvian.data.reader import PlacedFile
 from vitruvian.decode import MAX_PIXELS, probe, read_reduced
@@ -201,10 +210,10 @@ def _score(
             answers[picture.row] = {"status": verdict}
         else:
             asked.append(picture)
-    careful = (stage.name, chunk[0].row) in task.careful
-    groups = [[picture] for picture in asked] if careful else [asked] if asked else []
+    alone = one_at_a_time(stage) or (stage.name, chunk[0].row) in task.careful
+    groups = [[picture] for picture in asked] if alone else [asked] if asked else []
     for group in groups:
-        first, last = (group[0].row, group[-1].row + 1) if careful else _span(chunk)
+        first, last = (group[0].row, group[-1].row + 1) if alone else _span(chunk)
         beat(stage.name, first, last)
         answers |= _asked(stage, scorer, group, beat)
     empty = dict.fromkeys(schema_of(stage).names)

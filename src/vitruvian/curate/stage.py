@@ -152,6 +152,15 @@ class Stage(Protocol):
         ...
 
 
+def one_at_a_time(stage: Stage) -> bool:
+    """Tell whether a stage takes seconds for a picture and gains nothing from batches.
+
+    Such a stage says so by an attribute ``one_at_a_time``: every picture then has a breadcrumb of
+    its own, so that a slow machine is not taken for a hung process.
+    """
+    return getattr(getattr(stage, "inner", stage), "one_at_a_time", False)
+
+
 def fingerprint(stage: Stage) -> str:
     """Return 12 hexadecimal digits that change whenever a stage's answers may."""
     text = json.dumps({"name": stage.name, **stage.identity()}, sort_keys=True)

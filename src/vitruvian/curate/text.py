@@ -58,6 +58,7 @@ class Text:
     margin: float = 0.15
     name: str = field(default="text", init=False)
     decodes: bool = field(default=True, init=False)
+    one_at_a_time: bool = field(default=True, init=False)
     upstream: None = field(default=None, init=False)
     schema: pa.Schema = field(
         init=False,
