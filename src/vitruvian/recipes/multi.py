@@ -20,6 +20,8 @@ from vitruvian.vocabulary import Vocabulary
 WEIGHTS = {"pose": 1.0, "parts": 1.0, "depth": 4.0, "normals": 1.0}
 """Factors of the tasks' losses [V]: about equal after the first tenth of a training."""
 EMA = 0.999
+RATE = 3e-3
+"""Learning rate of our own sizes [V]: points were learned sooner than with 1e-3 (docs/log.md)."""
 SMALLEST = 24.0
 """Side of a square as large as a person worth learning from [V]; slivers behind others are less."""
 
@@ -78,7 +80,7 @@ def multi(
     published = is_first(name) or is_second(name)
     run = own_run(
         "multi", size, asking, samples=samples, steps=steps, epochs=epochs, batch=batch,
-        input_size=input_size,
+        input_size=input_size, lr=RATE,
     )  # fmt: skip
     loop = replace(run.loop, ema=EMA)
     assert isinstance(run.window, PoseAugment)
