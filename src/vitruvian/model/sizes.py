@@ -176,7 +176,7 @@ SIZES: Mapping[str, ViTConfig] = {
     "sapiens2-1b": _second(1536, 40, 24),
     "sapiens2-1b-4k": _second(1536, 40, 24, WindowConfig(size=4, depth=4)),
     "sapiens2-5b": _second(2432, 56, 32),
-    # Ours, for a CPU: 1.1, 2.9, 5.3 and 22 million weights.
+    # Ours, for a CPU: 1.1, 3.0, 5.3 and 22 million weights.
     "nano": _own(128, 5, 4, 352),
     # A learned table: among few tokens it learned points sooner than angles did (docs/log.md).
     "mini": replace(_own(192, 6, 3, 512), position="learned"),
