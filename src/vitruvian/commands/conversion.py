@@ -47,7 +47,7 @@ def convert_coco(
         source = given
         if source is None:
             key = (
-                coco._named_by_layout(entry), entry.get("vocabulary"), entry.get("category_id"),
+                coco.named_by_layout(entry), entry.get("vocabulary"), entry.get("category_id"),
                 len(rows),
             )  # fmt: skip
             if key not in named:
@@ -78,7 +78,7 @@ def _vocabulary(entry: dict[str, Any], categories: dict[Any, Any], count: int) -
     if stated:
         return load(stated)
     category = categories.get(entry.get("category_id"), {})
-    return coco._vocabulary(coco._named_by_layout(entry), category, count)
+    return coco._vocabulary(coco.named_by_layout(entry), category, count)
 
 
 def _convert_entry(

@@ -73,6 +73,7 @@ class Parts:
         labels = np.where(seen.mask, seen.values, self._ignore).astype(np.int64)
         if self.around == "background":
             reach = Raster(law="scalar", values=np.ones(raster.size), origin=raster.origin)
+            assert self.vocabulary.background is not None
             labels[~reach.warped(crop).mask] = self.vocabulary.background
         return {"labels": torch.from_numpy(labels)}
 
