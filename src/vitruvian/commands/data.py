@@ -34,6 +34,7 @@ LayoutName = Literal[
     "cihp",
     "atr",
     "face",
+    "hi4d",
     "images",
     "webdataset",
     "shards",
