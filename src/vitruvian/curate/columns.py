@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,7 @@ def read_blocks(
             ends.append(end)
             count = 0
     with ThreadPoolExecutor(1) as pool:
-        parts = [shards[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        parts = [shards[start:end] for start, end in pairwise([0, *ends])]
         reading = pool.submit(read_block, tree, columns, parts[0])
         for part, end in zip([*parts[1:], None], ends, strict=True):
             table = reading.result()

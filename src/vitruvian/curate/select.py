@@ -253,7 +253,8 @@ class _Kept:
         uids = halves(table["uid"])
         keep = np.ones(len(table), bool)
         answers = ask(table, [rule.keep for rule in policy.rules])
-        for rule, tally, answer in zip(policy.rules, view.funnel, answers, strict=False):
+        funnel = view.funnel[: len(policy.rules)]  # what follows them is counted elsewhere
+        for rule, tally, answer in zip(policy.rules, funnel, answers, strict=True):
             unknown = np.asarray(answer.is_null())
             good = np.asarray(answer.fill_null(False)).astype(bool)
             good |= unknown & ((rule.unknown or policy.unknown) == "keep")
