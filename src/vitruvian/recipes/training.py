@@ -105,12 +105,16 @@ def prepared(run: Run) -> Prepared:
     )
 
 
-def _needed(run: Run, tasks: Mapping[str, Task]) -> set[str]:
-    """Return the annotations a training reads; decoding the others would be most of the work."""
+def _needed(run: Run, tasks: Mapping[str, Task]) -> set[str] | None:
+    """Return the annotations a training reads, ``None`` for all; decoding others costs time."""
+    if run.people is not None:
+        return {"parts"}  # to cut people out
     behind = run.backgrounds is not None or getattr(run.window, "clutter", None) is not None
-    # What says which pixels are a person's, see ``augment.foreground``.
+    if not behind:
+        return set(tasks)
+    # What says which pixels are a person's, see ``augment.foreground``: any map, if no better.
     outlines = {"mask", "alpha", "parts", "depth", "normals"}
-    return set(tasks) | (outlines if behind or run.people is not None else set())
+    return set(tasks) | outlines if tasks.keys() & outlines else None
 
 
 def check(
