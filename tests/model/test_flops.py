@@ -91,6 +91,26 @@ def test_networks_equal_the_count_of_torch(backbone: ViTConfig, kind: str) -> No
     assert (found.forward, found.step) == wanted
 
 
+@pytest.mark.parametrize("kind", ["all", "frozen", "lora"])
+@pytest.mark.parametrize("skips", [(), (16,), (16, 16)])
+def test_necks_equal_the_count_of_torch(skips: tuple[int, ...], kind: str) -> None:
+    neck = DenseHeadConfig(
+        in_dim=32, out=10, widths=(8, 6), skips=skips, refine=(6,), refine_kernel=3
+    )
+    head = DenseHeadConfig(in_dim=10, out=3, widths=())
+    config = NetworkConfig(backbone=OWN, neck=neck, heads={"depth": head, "normals": head})
+    network = Network(config)
+    lora = LoRAConfig(rank=2, alpha=2) if kind == "lora" else None
+    if lora:
+        add_lora(network, lora)
+    if kind == "frozen":
+        freeze_backbone(network)
+    x = torch.rand(1, 3, *SIZE)
+    found = network_flops(config, SIZE, frozen=kind == "frozen", lora=lora)
+    wanted = counted(lambda: torch.stack([y.mean() for y in network(x).values()]).sum())
+    assert (found.forward, found.step) == wanted
+
+
 @pytest.mark.parametrize("encoder", [FIRST, SHORT, OWN], ids=["first", "second", "own"])
 def test_pretraining_equals_the_count_of_torch(encoder: ViTConfig) -> None:
     decoder = MAEConfig(decoder_dim=12, decoder_depth=2, decoder_heads=3)

@@ -114,6 +114,26 @@ def test_a_shuffle_head_written_out():
 DECONV = DenseHeadConfig(in_dim=8, out=3, widths=(12, 6), refine=(6, 4))
 
 
+def test_finer_maps_join_behind_the_first_stages():
+    head = DenseHead(replace(DECONV, skips=(5,))).eval()
+    x = torch.randn(2, 8, 4, 3)
+    finer = [torch.randn(2, 5, 8, 6), torch.randn(2, 7, 16, 12)]  # the second is not asked for
+
+    def normed(y: torch.Tensor) -> torch.Tensor:
+        return F.silu(F.instance_norm(y))
+
+    with torch.inference_mode():
+        y = F.conv_transpose2d(x, head.up[0].weight, stride=2, padding=1)
+        y = normed(y + F.conv2d(finer[0], head.skip[0].weight, head.skip[0].bias))
+        y = normed(F.conv_transpose2d(y, head.up[1].weight, stride=2, padding=1))
+        for conv in head.refine:
+            y = normed(F.conv2d(y, conv.weight, conv.bias))
+        y = F.conv2d(y, head.predict.weight, head.predict.bias)
+        assert torch.allclose(head(x, finer), y, atol=1e-5)
+    with pytest.raises(InputError, match="3 skips · wanted at most 2"):
+        replace(DECONV, skips=(5, 5, 5))
+
+
 @pytest.mark.parametrize("config", [SHUFFLE, DECONV])
 def test_second_generation_heads_equal_transformers(config: DenseHeadConfig):
     theirs = pytest.importorskip("transformers.models.sapiens2.modeling_sapiens2")

@@ -121,6 +121,38 @@ def test_missing_backbone_and_wrong_width():
         NetworkConfig(backbone=TINY, heads={"pose": head})
 
 
+def test_what_the_stem_saw_joins_in_the_neck():
+    neck = DenseHeadConfig(in_dim=32, out=6, widths=(8, 6), skips=(16, 16))
+    depth = DenseHeadConfig(in_dim=6, out=1, widths=())
+    config = NetworkConfig(backbone=OWN, neck=neck, heads={"depth": depth})
+    assert NetworkConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    network = Network(config).eval()
+    x = torch.randn(2, 3, 64, 48)
+    with torch.inference_mode():
+        features, finer = network.backbone.pyramid(x)
+        assert torch.equal(features, network.backbone.features(x))
+        assert [tuple(y.shape[1:]) for y in finer] == [(16, 8, 6), (16, 16, 12), (16, 32, 24)]
+        assert network.neck is not None
+        wanted = network.heads["depth"](network.neck(features, finer))
+        assert torch.equal(network(x)["depth"], wanted)
+        for convolution in network.neck.skip:
+            torch.nn.init.zeros_(convolution.weight)
+        assert not torch.allclose(network(x)["depth"], wanted)
+
+
+def test_skips_that_nothing_fills_are_refused():
+    neck = DenseHeadConfig(in_dim=32, out=6, widths=(8, 6), skips=(16, 8))
+    with pytest.raises(InputError, match=r"wanted the first of \[16, 16, 16\]"):
+        NetworkConfig(backbone=OWN, neck=neck)
+    with pytest.raises(InputError, match=r"wanted the first of \[\]"):
+        NetworkConfig(backbone=replace(OWN, stem="patch"), neck=replace(neck, skips=(16,)))
+    with pytest.raises(InputError, match="wanted them in the neck alone"):
+        NetworkConfig(backbone=OWN, heads={"depth": replace(neck, skips=(16,))})
+    patches = Network(NetworkConfig(backbone=replace(OWN, stem="patch")))
+    with pytest.raises(InputError, match="finer maps of a patch convolution"):
+        patches.backbone.pyramid(torch.randn(1, 3, 64, 48))
+
+
 def test_layers_of_a_network():
     network = Network(POINTMAP)
     assert network.layer_id("backbone.blocks.0.norm1.weight") == 1

@@ -21,6 +21,7 @@ from vitruvian.model.lora import LoRAConfig
 from vitruvian.model.mae import MAEConfig
 from vitruvian.model.network import NetworkConfig
 from vitruvian.model.sizes import ViTConfig
+from vitruvian.model.stem import stem_widths
 
 Size = tuple[int, int]
 
@@ -60,24 +61,26 @@ def network_flops(
         lora: low-rank additions that learn instead of the backbone (``add_lora``).
     """
     c = config.backbone
-    grid = (size[0] // c.stride, size[1] // c.stride)
-    tokens = c.prefix + grid[0] * grid[1]
+    grid = rows, columns = (size[0] // c.stride, size[1] // c.stride)
+    tokens = c.prefix + rows * columns
     parts = _encoder(c, size, tokens)
     neck = {"neck": _dense_head(config.neck, grid)} if config.neck else {}
     if config.neck is not None:
         grid = (grid[0] * config.neck.upscale, grid[1] * config.neck.upscale)
     heads = {f"heads/{name}": _head(head, grid) for name, head in config.heads.items()}
     features = sum(parts.values())
+    joined = sum(_skips(config.neck, (rows, columns))) if config.neck else 0
     step = 3 * sum(sum(layers) for layers in (neck | heads).values())
     if frozen:
         # No gradient travels beyond the first layers that learn.
-        step += features - sum(layers[0] for layers in (neck or heads).values())
+        first = [layers[0] for layers in (neck or heads).values()]
+        step += features - sum(first) - joined
     elif lora is not None:
         # Frozen matrices pass the gradient on, but for the very first one: nothing before learns.
         first, added = _lora(c, tokens, lora)
         parts["lora"] = added
         before = parts["embed"] + parts.get("window", 0)
-        step += before + 2 * parts["linear"] - first + 3 * (parts["attention"] + added)
+        step += before + 2 * parts["linear"] - first + 3 * (parts["attention"] + added) - joined
     else:
         step += 3 * features - _first_product(c, size)
     parts |= {name: sum(layers) for name, layers in (neck | heads).items()}
@@ -134,8 +137,7 @@ def _embed(c: ViTConfig, size: Size) -> list[int]:
     patches = (size[0] // c.patch) * (size[1] // c.patch)
     if c.stem == "patch":
         return [_linear(patches, c.channels * c.patch**2, c.dim)]
-    steps = c.patch.bit_length() - 1
-    widths = [c.channels, *(max(16, c.dim >> (steps - 1 - k)) for k in range(steps))]
+    widths = stem_widths(c.channels, c.dim, c.patch)
     layers = [
         _linear((size[0] >> k) * (size[1] >> k), 9 * a, b)
         for k, (a, b) in enumerate(pairwise(widths), start=1)
@@ -165,11 +167,18 @@ def _dense_head(c: DenseHeadConfig, grid: Size) -> list[int]:
         layers.append(_linear(cells, 16 * a, b) if c.upsample == "deconv" else
                       _linear(cells, 9 * a, 4 * b))  # fmt: skip
         cells *= 4
+    layers += _skips(c, grid)
     last = (c.in_dim, *c.widths)[-1]
     for a, b in pairwise((last, *c.refine)):
         layers.append(_linear(cells, c.refine_kernel**2 * a, b))
     layers.append(_linear(cells, (last, *c.refine)[-1], c.out))
     return layers
+
+
+def _skips(c: DenseHeadConfig, grid: Size) -> list[int]:
+    """Return the operations of the convolutions that finer maps join through."""
+    joins = enumerate(zip(c.skips, c.widths, strict=False), start=1)
+    return [_linear(4**k * grid[0] * grid[1], a, b) for k, (a, b) in joins]
 
 
 def _scale_head(c: ScaleHeadConfig) -> list[int]:

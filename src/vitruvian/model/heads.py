@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The heads: one dense head for every published task, and the scale branch of the pointmap.
 
-A dense head is [input convolution] → upsampling stages (each ×2) → refinement convolutions → 1×1
-predictor; norm and SiLU follow every convolution but the last. The published shapes are in
-``published``. Sources: the code published for Sapiens and Sapiens2.
+A dense head is [input convolution] → upsampling stages (each ×2) [+ finer maps] → refinement
+convolutions → 1×1 predictor; norm and SiLU follow every convolution but the last, and what finer
+maps are added to. The published shapes are in ``published``. Sources: the code published for
+Sapiens and Sapiens2.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, Self
@@ -31,6 +32,8 @@ class DenseHeadConfig:
         upsample: "deconv" (4×4 transposed convolution, no bias) or "shuffle" (3×3 convolution to
             four times the channels, then pixel shuffle).
         widths: channels behind each upsampling stage; every stage doubles rows and columns.
+        skips: channels of finer maps that are added behind the first stages, each through a 1×1
+            convolution (U-Net, arXiv 1505.04597).
         refine: channels of the convolutions that follow.
         refine_kernel: their kernel, 1 or 3.
         stem: start with a 3×3 convolution at the resolution of the features.
@@ -45,6 +48,7 @@ class DenseHeadConfig:
     out: int
     upsample: Literal["deconv", "shuffle"] = "deconv"
     widths: tuple[int, ...]
+    skips: tuple[int, ...] = ()
     refine: tuple[int, ...] = ()
     refine_kernel: Literal[1, 3] = 1
     stem: bool = False
@@ -54,11 +58,16 @@ class DenseHeadConfig:
     init: Literal["kaiming", "small", "library"] = "kaiming"
 
     def __post_init__(self) -> None:
-        sizes = (self.in_dim, self.out, *self.widths, *self.refine)
+        sizes = (self.in_dim, self.out, *self.widths, *self.skips, *self.refine)
         if min(sizes) < 1 or not 0 <= self.dropout < 1:
             raise InputError(
                 f"DenseHeadConfig: channels {sizes}, dropout {self.dropout} · wanted positive "
                 "channels and a dropout from 0 to below 1"
+            )
+        if len(self.skips) > len(self.widths):
+            raise InputError(
+                f"DenseHeadConfig: {len(self.skips)} skips · wanted at most {len(self.widths)}, "
+                "one for each upsampling stage"
             )
 
     @property
@@ -158,6 +167,7 @@ class DenseHead(nn.Module):
                 self.up.append(ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=False))
             else:
                 self.up.append(Conv2d(a, 4 * b, 3, padding=1))
+        self.skip = nn.ModuleList(Conv2d(a, b, 1) for a, b in zip(c.skips, c.widths, strict=False))
         last = c.widths[-1] if c.widths else c.in_dim
         self.refine = nn.ModuleList(
             Conv2d(a, b, c.refine_kernel, padding=c.refine_kernel // 2)
@@ -175,15 +185,20 @@ class DenseHead(nn.Module):
         elif self.config.init == "small":
             initialise.initialise_small(self)
         else:
-            for module in (self.stem, *self.up, *self.refine):
+            for module in (self.stem, *self.up, *self.skip, *self.refine):
                 if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                     module.reset_parameters()
             nn.init.normal_(self.predict.weight, std=0.01)
             if self.predict.bias is not None:
                 nn.init.zeros_(self.predict.bias)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: torch.Tensor, finer: Sequence[torch.Tensor] = ()) -> torch.Tensor:
         """Return raw values (or activated ones, where the configuration says so).
+
+        Args:
+            features: (B, in_dim, h, w).
+            finer: maps for ``skips``, the first (B, skips[0], 2h, 2w), the next twice as fine;
+                more than that are left out.
 
         Raises:
             InputError: a single cell of features where an instance norm would make it zero.
@@ -195,10 +210,12 @@ class DenseHead(nn.Module):
         x = features
         if self.stem is not None and self.stem_norm is not None:
             x = F.silu(self.stem_norm(self.stem(x)))
-        for up, norm in zip(self.up, self.up_norm, strict=True):
+        for i, (up, norm) in enumerate(zip(self.up, self.up_norm, strict=True)):
             x = up(x)
             if self.config.upsample == "shuffle":
                 x = F.pixel_shuffle(x, 2)
+            if i < len(self.skip):
+                x = x + self.skip[i](finer[i])
             x = F.silu(norm(x))
         for conv, norm in zip(self.refine, self.refine_norm, strict=True):
             x = F.silu(norm(conv(x)))

@@ -19,6 +19,7 @@ from vitruvian.model.heads import (
     ScaleHeadConfig,
     build_head,
 )
+from vitruvian.model.stem import stem_widths
 from vitruvian.model.vit import ViT, ViTConfig, layer_id
 
 _KINDS: Mapping[str, type[DenseHeadConfig] | type[ScaleHeadConfig]] = {
@@ -48,9 +49,19 @@ class NetworkConfig:
                 f"a neck for features of {self.neck.in_dim} channels · wanted "
                 f"{self.backbone.dim}, the width of the backbone"
             )
+        c = self.backbone
+        finer = stem_widths(c.channels, c.dim, c.patch)[-2:0:-1] if c.stem == "conv" else []
+        skips = [] if self.neck is None else list(self.neck.skips)
+        if skips != finer[: len(skips)]:
+            raise InputError(
+                f"a neck that maps of {skips} channels join · wanted the first of {finer}, the "
+                "finer maps of the backbone's stem"
+            )
         before = "neck" if self.neck else "backbone"
         width = self.neck.out if self.neck else self.backbone.dim
         for name, head in self.heads.items():
+            if isinstance(head, DenseHeadConfig) and head.skips:
+                raise InputError(f"head {name!r} with skips · wanted them in the neck alone")
             if head.in_dim != width:
                 raise InputError(
                     f"head {name!r} for features of {head.in_dim} channels · wanted "
@@ -111,6 +122,9 @@ class Network(nn.Module):
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Return what heads read, (B, D, rows, columns), of normalised pictures (B, 3, H, W)."""
+        if self.neck is not None and self.neck.config.skips:
+            features, finer = self.backbone.pyramid(images)
+            return self.neck(features, finer)
         features = self.backbone.features(images)
         return features if self.neck is None else self.neck(features)
 

@@ -10,6 +10,12 @@ from torch import nn
 from vitruvian.model.layers import Conv2d
 
 
+def stem_widths(channels: int, dim: int, patch: int) -> list[int]:
+    """Return the channels of the picture and behind each convolution, which halves its sides."""
+    steps = patch.bit_length() - 1
+    return [channels, *(max(16, dim >> (steps - 1 - k)) for k in range(steps))]
+
+
 class ConvStem(nn.Module):
     """Strided 3×3 convolutions down to one token per patch, in place of one large convolution.
 
@@ -20,13 +26,18 @@ class ConvStem(nn.Module):
 
     def __init__(self, channels: int, dim: int, patch: int) -> None:
         super().__init__()
-        steps = patch.bit_length() - 1
-        widths = [channels, *(max(16, dim >> (steps - 1 - k)) for k in range(steps))]
+        widths = stem_widths(channels, dim, patch)
         self.conv = nn.ModuleList(Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths))
         self.project = Conv2d(widths[-1], dim, 1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map (B, C, H, W) to (B, D, H / patch, W / patch)."""
+        return self.project(self.maps(images)[-1])
+
+    def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Return what is behind each convolution, (B, width, H / 2, W / 2) first."""
+        found: list[torch.Tensor] = []
         for conv in self.conv:
             images = F.gelu(conv(images))
-        return self.project(images)
+            found.append(images)
+        return found

@@ -103,10 +103,16 @@ class ViT(nn.Module):
         Raises:
             InputError: the shape or dtype is none of these.
         """
+        return self._placed(self.patch_embed(self._checked(images)))
+
+    def _checked(self, images: torch.Tensor) -> torch.Tensor:
+        check_images(images, self.config)
+        return images.to(next(self.patch_embed.parameters()).dtype)
+
+    def _placed(self, embedded: torch.Tensor) -> tuple[torch.Tensor, Grid]:
+        """Put patches (B, D, rows, columns) in a row and add learned positions."""
         c = self.config
-        check_images(images, c)
-        embedded = self.patch_embed(images.to(next(self.patch_embed.parameters()).dtype))
-        grid = (images.shape[2] // c.patch, images.shape[3] // c.patch)
+        grid = (embedded.shape[2], embedded.shape[3])
         x = embedded.flatten(2).transpose(1, 2)
         if self.window is not None:
             x, grid = self.window(x, grid, checkpointing=self.checkpointing)
@@ -153,6 +159,18 @@ class ViT(nn.Module):
         """Return the normalised feature map (B, D, rows, columns) of pictures (B, C, H, W)."""
         x, grid = self.tokens(images)
         return self._map(self.encode(x, grid), grid)
+
+    def pyramid(self, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Return ``features`` and the maps of the convolutional stem, each twice as fine.
+
+        Raises:
+            InputError: a backbone that cuts pictures into patches at once.
+        """
+        if not isinstance(self.patch_embed, ConvStem):
+            raise InputError("finer maps of a patch convolution · wanted stem='conv'")
+        maps = self.patch_embed.maps(self._checked(images))
+        x, grid = self._placed(self.patch_embed.project(maps[-1]))
+        return self._map(self.encode(x, grid), grid), maps[-2::-1]
 
     def _run(
         self, x: torch.Tensor, grid: Grid, keep: torch.Tensor | None, *, layers: Sequence[int]
