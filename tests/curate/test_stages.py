@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The stages that look: similar pictures, blur, people, text, meaning."""
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from test_pool import digests, finish
 from vitruvian import image
 from vitruvian.curate import plan
 from vitruvian.curate.basics import Blur, Geometry, Hashes, Integrity, perceptual_hash
+from vitruvian.curate.cascade import Gated
 from vitruvian.curate.embeddings import Embedding, Probe, ZeroShot, write_bank
 from vitruvian.curate.engines import Here
 from vitruvian.curate.people import Person
@@ -260,5 +263,10 @@ def test_prompts_and_probes_build_on_embeddings(tmp_path, clip_folder):
         if entry["uid"] in labels
     )
     assert right >= 11
+    # what was scored as a cascade teaches as well
+    shutil.rmtree(tree.root / "records" / "embedding")
+    finish(tree, [Gated(inner=embedding, side=1)], Here())
+    again = fit_probe(tree, embedding, labels, head, name="first", folds=3, penalty=1e-5)
+    assert again == report
     with pytest.raises(InputError, match="neutral"):
         write_bank(tmp_path / "no.safetensors", clip_folder, {"toy": ["toy"]})

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from vitruvian.curate.embeddings import Embedding
 from vitruvian.curate.people import model_identity
 from vitruvian.curate.raw import read_raw_index
-from vitruvian.curate.records import read_columns
+from vitruvian.curate.records import read_columns, read_record_note
 from vitruvian.curate.stage import fingerprint
-from vitruvian.curate.tree import Tree
+from vitruvian.curate.tree import ShardRef, Tree
 from vitruvian.errors import InputError
 from vitruvian.files import write_bytes
 
@@ -51,16 +51,18 @@ class ProbeReport:
 def embeddings_of(
     tree: Tree, embedding: Embedding, uids: Mapping[bytes, bool]
 ) -> tuple[_Floats, NDArray[np.bool_], list[bytes]]:
-    """Return (N, D) vectors, labels and uids of the judged pictures that have an embedding."""
+    """Return (N, D) vectors, labels and uids of the judged pictures that have an embedding.
+
+    It may have been scored as a cascade: pictures that its gates kept out are left out here.
+    """
     vectors: list[_Floats] = []
     labels: list[bool] = []
     found: list[bytes] = []
-    mark = fingerprint(embedding)
     for shard in tree.shards():
         index = read_raw_index(shard, ["uid"])
         rows = np.flatnonzero([uid in uids for uid in index["uid"].to_pylist()])
-        path = tree.record(embedding.name, mark, shard)
-        if not len(rows) or not path.exists():
+        path = _record(tree, embedding, shard) if len(rows) else None
+        if path is None:
             continue
         table = read_columns(path, ["vector"]).take(pa.array(rows))
         for uid, vector in zip(
@@ -71,6 +73,19 @@ def embeddings_of(
                 labels.append(bool(uids[uid]))
                 found.append(uid)
     return np.array(vectors), np.array(labels, bool), found
+
+
+def _record(tree: Tree, embedding: Embedding, shard: ShardRef) -> Path | None:
+    """Return the record of an embedding, with or without gates before it."""
+    same = json.loads(json.dumps(dict(embedding.identity())))
+    folder = tree.root / "records" / embedding.name
+    marks = {path.name for path in folder.glob("*")} - {fingerprint(embedding)}
+    for mark in (fingerprint(embedding), *sorted(marks)):
+        path = tree.record(embedding.name, mark, shard)
+        note = read_record_note(path)
+        if note and {k: v for k, v in note["identity"].items() if k != "cascade"} == same:
+            return path
+    return None
 
 
 def fit_logistic(
