@@ -75,8 +75,7 @@ def _run(stage: Stage, data: str, budget: Budget) -> Run:
     """Return the run of a stage on other data, from fresh weights, which cost the same."""
     assert stage.training is not None
     what, recipe = stage.training, stage.given[0]
-    size = budget.finder_size if recipe == "people" else budget.size
-    run = RECIPES[recipe](size, steps=1, batch=what.batch, input_size=what.input)
+    run = RECIPES[recipe](budget.size, steps=1, batch=what.batch, input_size=what.input)
     precision = stage.options.get("precision")
     if precision is not None:
         run = run.having({"loop.precision": precision})

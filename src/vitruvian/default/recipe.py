@@ -62,8 +62,7 @@ class Budget:
         size: of the network, a key of ``SIZES``.
         masked: pretraining.
         finetune: trainings of all tasks, each beginning with the weights of the one before.
-        finder: training of the network that finds people.
-        finder_size: of that network.
+        finder: training of the network that finds people, on the finetuned backbone.
     """
 
     about: str
@@ -74,7 +73,6 @@ class Budget:
     masked: Training
     finetune: tuple[Training, ...]
     finder: Training
-    finder_size: str = "nano"
 
 
 BUDGETS: Mapping[str, Budget] = MappingProxyType({
@@ -93,25 +91,29 @@ BUDGETS: Mapping[str, Budget] = MappingProxyType({
         pictures=20_000, heldout=400, picture=(320, 240), size="mini",
         masked=Training(input=(128, 96), steps=4_000, batch=128),
         finetune=(
-            Training(input=(128, 96), steps=6_000, batch=64),
-            Training(input=(192, 144), steps=3_000, batch=64, lr=7e-4),
-            Training(input=(256, 192), steps=2_000, batch=64, lr=5e-4),
+            Training(input=(128, 96), steps=24_000, batch=16),
+            Training(input=(192, 144), steps=6_000, batch=32, lr=1.5e-3),
+            Training(input=(256, 192), steps=4_000, batch=32, lr=7e-4),
         ),
-        finder=Training(input=(192, 192), steps=6_000, batch=16, lr=1.5e-3),
+        finder=Training(input=(192, 192), steps=12_000, batch=8, lr=1.5e-3),
     ),
     "gpu": Budget(
         about="about an hour on one GPU with 16 cores",
         pictures=16_000, heldout=400, picture=(512, 384), size="mini",
         masked=Training(input=(128, 96), steps=4_000, batch=128),
         finetune=(
-            Training(input=(128, 96), steps=4_000, batch=64),
-            Training(input=(256, 192), steps=3_000, batch=64, lr=7e-4),
+            Training(input=(128, 96), steps=16_000, batch=16),
+            Training(input=(256, 192), steps=6_000, batch=32, lr=1.5e-3),
             Training(input=(512, 384), steps=1_000, batch=64, lr=5e-4),
         ),
-        finder=Training(input=(256, 256), steps=2_000, batch=16, lr=1.5e-3),
+        finder=Training(input=(256, 256), steps=4_000, batch=8, lr=1.5e-3),
     ),
 })  # fmt: skip
-"""Name → budget [V]. Of the samples most go to small inputs, where a sample costs least."""
+"""Name → budget [V].
+
+Of the samples most go to small inputs, where a sample costs least, and to small batches: at first
+the number of steps counts more than their size (docs/log.md).
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,9 +182,11 @@ def stages(
         options = {"out": out / name, "count": count, "seed": seed, **rendering}
         return Stage(name=name, verb="synth people", options=options, pictures=count)
 
-    def trained(name: str, recipe: str, what: Training, size: str, start: str | None) -> Stage:
+    def trained(name: str, recipe: str, what: Training, start: str | None) -> Stage:
+        # the size is that of the weights it begins with
         options = {
-            "data": (str(out / "train-set"),), "out": out / name, "size": size, "init": start,
+            "data": (str(out / "train-set"),), "out": out / name,
+            "size": None if start else budget.size, "init": start,
             "steps": what.steps, "batch": what.batch, "input_size": what.input, "lr": what.lr,
             "seed": seed, "precision": precision, "no_preflight": True,
         }  # fmt: skip
@@ -197,20 +201,14 @@ def stages(
     ]
     start, finetune = init, budget.finetune[-1:]
     if init is None:
-        made.append(trained("pretrain", "pretrain", budget.masked, budget.size, None))
+        made.append(trained("pretrain", "pretrain", budget.masked, None))
         start, finetune = str(out / "pretrain" / WEIGHTS), budget.finetune
     for what in finetune:
         name = f"finetune-{what.input[0]}x{what.input[1]}"
-        # the size is that of the weights it begins with
-        one = trained(name, "multi", what, budget.size, start)
-        made.append(Stage(**{**vars(one), "options": _without(one.options, "size")}))
+        made.append(trained(name, "multi", what, start))
         start = str(out / name / WEIGHTS)
-    made.append(trained("finder", "people", budget.finder, budget.finder_size, None))
+    made.append(trained("finder", "people", budget.finder, start))
     return made
-
-
-def _without(options: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in options.items() if key != name}
 
 
 def fingerprints(plan: Sequence[Stage], out: Path, *, generator: int) -> dict[str, str]:
