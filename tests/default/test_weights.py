@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The weights of the package do what the package promises; skipped where there are none."""
+"""The weights of the package do what the package promises."""
 
 from pathlib import Path
 
@@ -18,12 +18,10 @@ from vitruvian.predict.predictor import Predictor
 from vitruvian.tasks import TASKS
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
-WEIGHTS, FINDER = SHIPPED / "default.safetensors", SHIPPED / "people.safetensors"
+WEIGHTS = SHIPPED / "default.safetensors"
 # One person each; boxes of what is seen, drawn by hand with a wide margin: x0, y0, x1, y1.
 BOXES = {"astronaut.jpg": (20, 10, 440, 511), "hopper.jpg": (0, 20, 511, 599)}
 FACES = {"astronaut.jpg": (140, 10, 300, 200), "hopper.jpg": (110, 60, 400, 380)}
-
-pytestmark = pytest.mark.skipif(not WEIGHTS.is_file(), reason="no default weights in this checkout")
 
 
 def boxed(name: str, width: int | None = None) -> GivenBoxes:
@@ -105,7 +103,6 @@ def test_points_of_the_face_are_on_the_face(name: str) -> None:
     assert left[0] > right[0], "they look at us: the left eye is on the right of the picture"
 
 
-@pytest.mark.skipif(not FINDER.is_file(), reason="no finder of people in this checkout")
 def test_predict_needs_no_model_no_boxes_and_no_network(tmp_path: Path) -> None:
     photos = [str(PHOTOS / name) for name in BOXES]
     assert main(["predict", *photos, "--out", str(tmp_path), "--device", "cpu"]) == 0

@@ -142,9 +142,9 @@ def test_what_the_stem_saw_joins_in_the_neck():
 
 def test_skips_that_nothing_fills_are_refused():
     neck = DenseHeadConfig(in_dim=32, out=6, widths=(8, 6), skips=(16, 8))
-    with pytest.raises(InputError, match=r"wanted the first of \[16, 16, 16\]"):
+    with pytest.raises(InputError, match=r"wanted the first of \(16, 16, 16\)"):
         NetworkConfig(backbone=OWN, neck=neck)
-    with pytest.raises(InputError, match=r"wanted the first of \[\]"):
+    with pytest.raises(InputError, match=r"wanted the first of \(\)"):
         NetworkConfig(backbone=replace(OWN, stem="patch"), neck=replace(neck, skips=(16,)))
     with pytest.raises(InputError, match="wanted them in the neck alone"):
         NetworkConfig(backbone=OWN, heads={"depth": replace(neck, skips=(16,))})

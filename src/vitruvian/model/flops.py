@@ -21,7 +21,6 @@ from vitruvian.model.lora import LoRAConfig
 from vitruvian.model.mae import MAEConfig
 from vitruvian.model.network import NetworkConfig
 from vitruvian.model.sizes import ViTConfig
-from vitruvian.model.stem import stem_widths
 
 Size = tuple[int, int]
 
@@ -137,7 +136,7 @@ def _embed(c: ViTConfig, size: Size) -> list[int]:
     patches = (size[0] // c.patch) * (size[1] // c.patch)
     if c.stem == "patch":
         return [_linear(patches, c.channels * c.patch**2, c.dim)]
-    widths = stem_widths(c.channels, c.dim, c.patch)
+    widths = (c.channels, *c.stem_widths)
     layers = [
         _linear((size[0] >> k) * (size[1] >> k), 9 * a, b)
         for k, (a, b) in enumerate(pairwise(widths), start=1)

@@ -19,7 +19,6 @@ from vitruvian.model.heads import (
     ScaleHeadConfig,
     build_head,
 )
-from vitruvian.model.stem import stem_widths
 from vitruvian.model.vit import ViT, ViTConfig, layer_id
 
 _KINDS: Mapping[str, type[DenseHeadConfig] | type[ScaleHeadConfig]] = {
@@ -49,9 +48,8 @@ class NetworkConfig:
                 f"a neck for features of {self.neck.in_dim} channels · wanted "
                 f"{self.backbone.dim}, the width of the backbone"
             )
-        c = self.backbone
-        finer = stem_widths(c.channels, c.dim, c.patch)[-2:0:-1] if c.stem == "conv" else []
-        skips = [] if self.neck is None else list(self.neck.skips)
+        finer = self.backbone.finer
+        skips = () if self.neck is None else self.neck.skips
         if skips != finer[: len(skips)]:
             raise InputError(
                 f"a neck that maps of {skips} channels join · wanted the first of {finer}, the "

@@ -77,6 +77,17 @@ class ViTConfig:
         """Pixels of the picture per token, along each axis; inputs are multiples of it."""
         return self.patch * (self.window.size if self.window else 1)
 
+    @property
+    def stem_widths(self) -> tuple[int, ...]:
+        """Channels behind each convolution of the stem, of which each halves rows and columns."""
+        steps = self.patch.bit_length() - 1 if self.stem == "conv" else 0
+        return tuple(max(16, self.dim >> (steps - 1 - k)) for k in range(steps))
+
+    @property
+    def finer(self) -> tuple[int, ...]:
+        """Channels of the stem's maps that are finer than the tokens, each twice as fine."""
+        return self.stem_widths[-2::-1]
+
     def kv_heads(self, block: int) -> int:
         """Return the number of key/value heads of block ``block`` (0-based)."""
         ends = self.full_attention_ends

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A convolutional stem for our own small sizes."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -8,12 +9,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from vitruvian.model.layers import Conv2d
-
-
-def stem_widths(channels: int, dim: int, patch: int) -> list[int]:
-    """Return the channels of the picture and behind each convolution, which halves its sides."""
-    steps = patch.bit_length() - 1
-    return [channels, *(max(16, dim >> (steps - 1 - k)) for k in range(steps))]
 
 
 class ConvStem(nn.Module):
@@ -24,10 +19,11 @@ class ConvStem(nn.Module):
     hide pixels, not only drop tokens.
     """
 
-    def __init__(self, channels: int, dim: int, patch: int) -> None:
+    def __init__(self, channels: int, widths: Sequence[int], dim: int) -> None:
         super().__init__()
-        widths = stem_widths(channels, dim, patch)
-        self.conv = nn.ModuleList(Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths))
+        self.conv = nn.ModuleList(
+            Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise((channels, *widths))
+        )
         self.project = Conv2d(widths[-1], dim, 1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

@@ -37,7 +37,7 @@ class ViT(nn.Module):
         self.checkpointing = False
         c = config
         if c.stem == "conv":
-            self.patch_embed = ConvStem(c.channels, c.dim, c.patch)
+            self.patch_embed = ConvStem(c.channels, c.stem_widths, c.dim)
         else:
             self.patch_embed = Conv2d(
                 c.channels, c.dim, c.patch, stride=c.patch, padding=c.patch_padding

@@ -11,7 +11,6 @@ from vitruvian.geometry import Size
 from vitruvian.model.heads import DenseHeadConfig, HeadConfig
 from vitruvian.model.network import NetworkConfig
 from vitruvian.model.sizes import ViTConfig
-from vitruvian.model.stem import stem_widths
 from vitruvian.recipes.finetune import OWN_INPUT, is_first, is_second, named, own_run, words
 from vitruvian.recipes.run import Run
 from vitruvian.tasks import TASKS, Depth, Normals, Parts, Pose, Task
@@ -96,14 +95,13 @@ def with_neck(network: NetworkConfig) -> NetworkConfig:
     """Return a network whose heads share their upsampling to a quarter of the input's size [V].
 
     Four heads of their own cost a small backbone's training three times its own work. What the
-    stem saw at an eighth and a quarter of the size joins on the way, as in the sketch that learned
-    people in 42,000 windows.
+    stem saw at an eighth and a quarter of the size joins on the way: points are learned from a
+    third of the windows so (docs/log.md).
     """
     c = network.backbone
     wide, thin = max(64, c.dim // 2), max(32, c.dim // 3)
-    finer = stem_widths(c.channels, c.dim, c.patch)[-2:-4:-1] if c.stem == "conv" else []
     neck = DenseHeadConfig(
-        in_dim=c.dim, out=thin, widths=(wide, thin), skips=tuple(finer), refine=(thin,),
+        in_dim=c.dim, out=thin, widths=(wide, thin), skips=c.finer[:2], refine=(thin,),
         refine_kernel=3, init="kaiming",
     )  # fmt: skip
     heads: dict[str, HeadConfig] = {}
