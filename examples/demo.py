@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """See people in photographs, with the weights and the finder that come with the package.
 
-    python examples/demo.py --out demo [PHOTO ...]
+python examples/demo.py --out demo [PHOTO ...]
 """
 
 import argparse
