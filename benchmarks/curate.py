@@ -10,7 +10,8 @@ since they share its caches. Engines and policies are timed on the clock, with C
 
 Baselines
     header      Pillow opens the file and says its size.
-    decode      Pillow decodes, resizes to 1024 pixels by BICUBIC and takes a 32×32 copy for a hash.
+    decode      Pillow decodes, resizes to 1024 pixels by BICUBIC and takes a 32×32 copy for a hash;
+                and libjpeg-turbo alone, which neither resizes nor hashes.
     text        rapidocr as it comes, told the same size and one thread.
     policy      DuckDB alone reads the records of people and evaluates one rule over them.
     pipeline    what one would write first: the decode baseline over a `multiprocessing.Pool` of
@@ -38,6 +39,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import simplejpeg
 from curate_made import UNLIKE, headers_only, made_records, photograph, small_pictures
 from PIL import Image
 
@@ -368,6 +370,7 @@ def measured(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
             "geometry_tar_to_record": gate(headers_only(folder / "headers", unlike)),
             "decode_1024_hashes": each(unlike, decoded_and_hashed, 9),
             "decode_1024_hashes_baseline_pillow": each(unlike, by_pillow, 9),
+            "decode_alone_libjpeg_turbo": each(unlike, simplejpeg.decode_jpeg, 9),
             "random_reads": random_reads(tree),
             **{f"text_640_{key}": rate for key, rate in text(unlike[:6]).items()},
         },

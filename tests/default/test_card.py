@@ -15,7 +15,8 @@ from vitruvian.cli import main
 from vitruvian.data.pack import pack
 from vitruvian.data.source import Listed
 from vitruvian.default import card as cards
-from vitruvian.default.history import HISTORY, data_facts, history, history_of, total
+from vitruvian.default import publish
+from vitruvian.default.history import HISTORY, data_facts, history, history_of, joined, total
 from vitruvian.default.measure import Finding, command_of, mean_oks
 from vitruvian.default.publish import NOTE, Published, ship
 from vitruvian.errors import InputError
@@ -63,17 +64,26 @@ def test_history_follows_the_initial_weights(trained: Path, tmp_path: Path) -> N
     assert history(other)[0] == {"recipe": "given", "name": "weights.safetensors"}
 
 
-def test_weights_are_measured_and_carry_their_card(trained: Path, tmp_path: Path) -> None:
+def test_trainings_that_networks_share_count_once(trained: Path) -> None:
+    one, two = history(trained / "a"), history(trained / "b")
+    assert [found["name"] for found in joined(two, one)] == ["a", "b"]
+    assert total(joined(one, two)) == total(two)
+
+
+def test_weights_are_measured_and_carry_their_card(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out"
     weights = str(trained / "b" / "weights.safetensors")
     more = ["--heldout", str(trained / "shards"), "--name", "mine", "--device", "cpu"]
+    monkeypatch.setattr(publish, "SHIPPED", tmp_path / "empty")  # no finder, and its trainings
     assert main(["weights", "card", weights, "--out", str(out), *more]) == 0
     file = open_file(out / "mine.safetensors")
     page = (out / "CARD.md").read_text(encoding="utf-8")
     assert file.metadata[NOTE] == page
     assert [one["name"] for one in json.loads(file.metadata[HISTORY])] == ["a", "b"]
     assert 2 * (out / "mine.safetensors").stat().st_size < 1.1 * Path(weights).stat().st_size
-    for wanted in ("3 × 4", "2 × 4", "vitruvian evaluate"):
+    for wanted in ("3 × 4", "2 × 4", "In all 20 samples", "vitruvian evaluate", "Not measured"):
         assert wanted in page
     # what the page says about keypoints is what the evaluation's report says
     (report,) = (out / "evaluation").glob("held-out-*/report.json")

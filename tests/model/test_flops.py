@@ -34,6 +34,20 @@ def counted(work: Callable[[], Tensor]) -> tuple[int, int]:
     return forward.get_total_flops(), forward.get_total_flops() + backward.get_total_flops()
 
 
+def compare(config: NetworkConfig, size: tuple[int, int], kind: str) -> None:
+    """Hold our count of a network that learns as a whole, frozen or by additions to torch's."""
+    network = Network(config)
+    lora = LoRAConfig(rank=2, alpha=2) if kind == "lora" else None
+    if lora:
+        add_lora(network, lora)
+    if kind == "frozen":
+        freeze_backbone(network)
+    x = torch.rand(1, 3, *size)
+    found = network_flops(config, size, frozen=kind == "frozen", lora=lora)
+    wanted = counted(lambda: torch.stack([y.mean() for y in network(x).values()]).sum())
+    assert (found.forward, found.step) == wanted
+
+
 def heads(dim: int) -> dict[str, DenseHeadConfig | ScaleHeadConfig]:
     return {
         "pose": DenseHeadConfig(in_dim=dim, out=5, widths=(8, 6), refine=(7, 9)),
@@ -78,17 +92,7 @@ def test_nano_equals_a_count_by_hand() -> None:
 )
 def test_networks_equal_the_count_of_torch(backbone: ViTConfig, kind: str) -> None:
     size = (8 * backbone.stride, 6 * backbone.stride)
-    config = NetworkConfig(backbone=backbone, heads=heads(backbone.dim))
-    network = Network(config)
-    lora = LoRAConfig(rank=2, alpha=2) if kind == "lora" else None
-    if lora:
-        add_lora(network, lora)
-    if kind == "frozen":
-        freeze_backbone(network)
-    x = torch.rand(1, 3, *size)
-    found = network_flops(config, size, frozen=kind == "frozen", lora=lora)
-    wanted = counted(lambda: torch.stack([y.mean() for y in network(x).values()]).sum())
-    assert (found.forward, found.step) == wanted
+    compare(NetworkConfig(backbone=backbone, heads=heads(backbone.dim)), size, kind)
 
 
 @pytest.mark.parametrize("kind", ["all", "frozen", "lora"])
@@ -99,16 +103,7 @@ def test_necks_equal_the_count_of_torch(skips: tuple[int, ...], kind: str) -> No
     )
     head = DenseHeadConfig(in_dim=10, out=3, widths=())
     config = NetworkConfig(backbone=OWN, neck=neck, heads={"depth": head, "normals": head})
-    network = Network(config)
-    lora = LoRAConfig(rank=2, alpha=2) if kind == "lora" else None
-    if lora:
-        add_lora(network, lora)
-    if kind == "frozen":
-        freeze_backbone(network)
-    x = torch.rand(1, 3, *SIZE)
-    found = network_flops(config, SIZE, frozen=kind == "frozen", lora=lora)
-    wanted = counted(lambda: torch.stack([y.mean() for y in network(x).values()]).sum())
-    assert (found.forward, found.step) == wanted
+    compare(config, SIZE, kind)
 
 
 @pytest.mark.parametrize("encoder", [FIRST, SHORT, OWN], ids=["first", "second", "own"])

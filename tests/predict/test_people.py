@@ -23,7 +23,7 @@ from vitruvian.model.sizes import SIZES
 from vitruvian.model.weights import save
 from vitruvian.person import Person, Sample
 from vitruvian.predict import load as loading
-from vitruvian.predict.people import BUILT_IN, PeopleFinder
+from vitruvian.predict.people import PeopleFinder
 from vitruvian.recipes import Part, Run, people
 from vitruvian.recipes.people import (
     PeopleEvaluation,
@@ -216,7 +216,6 @@ def test_data_without_anybody_are_refused(tmp_path: Path) -> None:
         prepared(run)
 
 
-@pytest.mark.skipif(not BUILT_IN.is_file(), reason="no weights in this checkout")
 def test_the_weights_in_the_package_open() -> None:
     found = PeopleFinder().detect([SCENES[0].image], [""])
     assert len(found) == 1

@@ -13,8 +13,8 @@ from vitruvian.default.measure import Finding, Scored
 from vitruvian.model.card import Card
 
 _LIMITS = """\
-* They learned from rendered people alone. Photographs differ from renders, so every number on
-  photographs is lower than its neighbour on renders.
+* They learned from rendered people alone. Photographs differ from renders; where few of them are
+  labelled, the numbers on photographs say little.
 * The rendered people are adults, dressed, one to eight in a picture, in invented places. Children,
   crowds, swimwear, costumes, wheelchairs, prostheses, missing limbs, sports in extreme poses and
   views from straight above or below were rarely or never rendered.

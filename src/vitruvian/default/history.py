@@ -33,6 +33,14 @@ def history(*folders: Path) -> list[dict[str, Any]]:
     return [*found, *(_training(folder, read_json(folder / "run.json")) for folder in folders)]
 
 
+def joined(*histories: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the trainings of several networks, those they share once."""
+    found: list[Mapping[str, Any]] = []
+    for one in histories:
+        found += [training for training in one if training not in found]
+    return found
+
+
 def _before(init: str) -> list[dict[str, Any]]:
     try:
         return history_of(init)

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from vitruvian import image
 from vitruvian.default import card as cards
 from vitruvian.default import measure
-from vitruvian.default.history import HISTORY, data_facts, history, history_of, rendering_of
+from vitruvian.default.history import (
+    HISTORY,
+    data_facts,
+    history,
+    history_of,
+    joined,
+    rendering_of,
+)
 from vitruvian.default.measure import Progress, Scored
 from vitruvian.default.recipe import FINDER
 from vitruvian.errors import InputError
@@ -118,14 +125,13 @@ def publish(
         sheet = (pictures or out) / f"{name}-failures.jpg"
         _small_jpeg(sheet, measure.failures(rendered[:1]))
     own_finder = ours.suffix == ".safetensors" and able
-    finders = history_of(ours) if own_finder else []  # they may share their first trainings
     page = out / CARD
     facts = cards.Facts(
         card=card,
         name=target.name,
         parameters=sum(tensor.numel() for tensor in network.state_dict().values()),
         nbytes=target.stat().st_size,
-        trainings=[*trainings, *(one for one in finders if one not in trainings)],
+        trainings=joined(trainings, history_of(ours) if own_finder else []),
         heldout=rendered,
         heldout_data=None if heldout is None else data_facts(str(heldout)),
         heldout_command="" if heldout is None else rendering_of(heldout),

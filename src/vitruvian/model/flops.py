@@ -176,7 +176,7 @@ def _dense_head(c: DenseHeadConfig, grid: Size) -> list[int]:
 
 def _skips(c: DenseHeadConfig, grid: Size) -> list[int]:
     """Return the operations of the convolutions that finer maps join through."""
-    joins = enumerate(zip(c.skips, c.widths, strict=False), start=1)
+    joins = enumerate(zip(c.skips, c.widths[: len(c.skips)], strict=True), start=1)
     return [_linear(4**k * grid[0] * grid[1], a, b) for k, (a, b) in joins]
 
 

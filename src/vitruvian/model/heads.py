@@ -167,7 +167,9 @@ class DenseHead(nn.Module):
                 self.up.append(ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=False))
             else:
                 self.up.append(Conv2d(a, 4 * b, 3, padding=1))
-        self.skip = nn.ModuleList(Conv2d(a, b, 1) for a, b in zip(c.skips, c.widths, strict=False))
+        self.skip = nn.ModuleList(
+            Conv2d(a, b, 1) for a, b in zip(c.skips, c.widths[: len(c.skips)], strict=True)
+        )
         last = c.widths[-1] if c.widths else c.in_dim
         self.refine = nn.ModuleList(
             Conv2d(a, b, c.refine_kernel, padding=c.refine_kernel // 2)

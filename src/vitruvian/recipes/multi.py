@@ -95,8 +95,8 @@ def with_neck(network: NetworkConfig) -> NetworkConfig:
     """Return a network whose heads share their upsampling to a quarter of the input's size [V].
 
     Four heads of their own cost a small backbone's training three times its own work. What the
-    stem saw at an eighth and a quarter of the size joins on the way: points are learned from a
-    third of the windows so (docs/log.md).
+    stem saw at an eighth and a quarter of the size joins on the way: points are learned sooner
+    so (docs/log.md).
     """
     c = network.backbone
     wide, thin = max(64, c.dim // 2), max(32, c.dim // 3)
