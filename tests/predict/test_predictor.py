@@ -220,3 +220,29 @@ def test_half_precision_on_request():
     (person,) = predictor(a_picture())
     assert person.points().scores.dtype == np.float32
     assert pick_dtype("auto", pick_device("cpu")) == torch.float32
+
+
+class Finds:
+    """A detector that always answers the same."""
+
+    score_kind = "sigmoid"
+
+    def detect(self, images, names):
+        return [TWO for _ in images]
+
+
+def test_boxes_without_clear_points_are_left_out_unless_they_were_given():
+    model, image = a_model("pose", "parts"), a_picture()
+    whole = Predictor([model], Finds())(image)
+    assert len(whole) == 2
+    products = [person.score * person.points().scores.mean() for person in whole]
+    between = float(np.mean(products))
+    best = int(np.argmax(products))
+    chosen = Predictor([model], Finds(), confirm=between)
+    (left,) = chosen(image)
+    np.testing.assert_array_equal(left.box, whole[best].box)
+    np.testing.assert_array_equal(left.raster("parts").values, whole[best].raster("parts").values)
+    assert len(chosen(image, TWO)) == 2
+    assert len(Predictor([model], Finds(), confirm=9.0, tasks=["parts"])(image)) == 2
+    with pytest.raises(InputError, match="0 for no limit"):
+        Predictor([model], Finds(), confirm=-1)

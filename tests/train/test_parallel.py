@@ -65,8 +65,8 @@ def losses(folder: Path) -> list[float]:
     return [line["loss"] for line in read_lines(folder / "metrics.jsonl")]
 
 
-def alone(folder: Path, steps: int) -> None:
-    command = [sys.executable, str(HELPER), str(folder), "single", str(steps), "none"]
+def alone(folder: Path, steps: int, trouble: str = "none") -> None:
+    command = [sys.executable, str(HELPER), str(folder), "single", str(steps), trouble]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, timeout=180)
 
@@ -79,11 +79,15 @@ def cut(folder: Path, steps: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
-def test_two_processes_equal_one_and_exchange_checkpoints(tmp_path: Path, mode: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "optimiser"), [("ddp", "none"), ("fsdp", "none"), ("ddp", "muon")]
+)
+def test_two_processes_equal_one_and_exchange_checkpoints(
+    tmp_path: Path, mode: str, optimiser: str
+) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    alone(one, 6)
-    together(two, mode, 6)
+    alone(one, 6, optimiser)
+    together(two, mode, 6, optimiser)
     wanted = losses(one)
     assert len(wanted) == 6
     assert losses(two) == pytest.approx(wanted, rel=1e-5)
@@ -99,8 +103,8 @@ def test_two_processes_equal_one_and_exchange_checkpoints(tmp_path: Path, mode: 
                 assert torch.allclose(value, wanted_tensors[name], atol=1e-4), name
     cut(one, 3)
     cut(two, 3)
-    together(one, mode, 6)
-    alone(two, 6)
+    together(one, mode, 6, optimiser)
+    alone(two, 6, optimiser)
     assert losses(one) == pytest.approx(wanted, rel=1e-5)
     assert losses(two) == pytest.approx(wanted, rel=1e-5)
 

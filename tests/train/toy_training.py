@@ -116,13 +116,15 @@ def full_disk(*_: Any, **__: Any) -> None:
 
 
 def main() -> None:
-    """Arguments: folder, mode, steps, trouble of one of two processes; under ``torchrun``."""
+    """Arguments: folder, mode, steps, trouble of one of two processes or "muon"."""
     torch.set_num_threads(1)
     folder, mode, steps, trouble = sys.argv[1:5]
     with joined(mode, device="cpu") as parallel:  # pyright: ignore[reportArgumentType]
         changes: dict[str, Any] = {"keep": 100, "save_every": 1}
         if trouble == "poison":  # a sample of step 4 that only the second process sees
             changes["objective"] = Squares(poison_of(step=4, rank=1))
+        if trouble == "muon":
+            changes["optimiser"] = OptimiserConfig(kind="muon", lr=1e-2)
         network = toy(dropout=0)
         try:
             run(Path(folder), network=network, steps=int(steps), parallel=parallel, **changes)

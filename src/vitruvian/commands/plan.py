@@ -146,7 +146,7 @@ def _show(
     for label, field in (
         ("weights", "weights"),
         ("gradients", "gradients"),
-        ("AdamW", "optimiser"),
+        ("optimiser", "optimiser"),
         ("copies of weights", "copies"),
         ("per sample: encoder", "encoder"),
         ("per sample: heads, losses", "heads"),

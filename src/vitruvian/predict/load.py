@@ -57,7 +57,8 @@ def load(
         min_score: people found with a lower score are left out; by default what our weights say,
             0.5 for transformers' detectors, 0 for files of boxes.
         **options: further arguments of :class:`Predictor`: framing, mask, flip, exact, batch,
-            dtype.
+            dtype, and confirm, by default what the weights that find people say (0 with a
+            ``min_score`` of your own).
 
     Raises:
         WeightsError: for weights that are missing, damaged or for something else.
@@ -75,6 +76,8 @@ def load(
     opened = [open_model(model, only, settings or {}, normalisation) for model in models]
     named = isinstance(detector, str | Path)
     finder = open_detector(detector, min_score, device) if named else detector
+    if isinstance(finder, PeopleFinder) and min_score is None:
+        options.setdefault("confirm", finder.confirm)
     return Predictor(opened, finder, tasks=tasks, device=device, **options)
 
 

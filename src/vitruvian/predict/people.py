@@ -29,6 +29,8 @@ class PeopleFinder:
     """
 
     score_kind: ScoreKind = "sigmoid"
+    confirm: float
+    """What a box's score times its keypoints' should be at least, see ``Predictor``."""
 
     def __init__(
         self,
@@ -53,6 +55,7 @@ class PeopleFinder:
         self._network, card = _opened(weights)
         self._people = People(**card.tasks[People.name].settings)
         self._min_score = self._people.min_score if min_score is None else min_score
+        self.confirm = self._people.confirm
         self._size, self._mean, self._std = card.input_size, card.mean, card.std
         self._device = torch.device(device)
         self._network.to(self._device, dtype=torch.float32)

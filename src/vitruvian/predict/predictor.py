@@ -22,7 +22,7 @@ from vitruvian import image as images
 from vitruvian.errors import InputError, VitruvianError, unknown_name
 from vitruvian.geometry import Crop, Size
 from vitruvian.model.network import Network
-from vitruvian.person import Annotation, Person, Raster, Sample
+from vitruvian.person import Annotation, Person, Points, Raster, Sample
 from vitruvian.predict.detect import Boxes, Detector
 from vitruvian.tasks import Framing, Task, View
 
@@ -101,6 +101,7 @@ class Predictor:
         mask: Literal["parts", "none"] = "parts",
         flip: bool = False,
         exact: bool = False,
+        confirm: float = 0.0,
         batch: int = 4,
         device: str = "auto",
         dtype: str = "auto",
@@ -117,6 +118,9 @@ class Predictor:
             mask: "parts" marks depth and normals off the person invalid where parts are known.
             flip: average with the prediction for the mirrored window.
             exact: published numerics where the default corrects them, see the tasks.
+            confirm: leave out whom the detector found if their box's score times the mean score of
+                their keypoints is lower: where nobody is, points are unclear too. Boxes that are
+                given, and people without keypoints, stay.
             batch: windows per forward pass.
             device: "auto", "cpu", "cuda[:N]" or "mps".
             dtype: "auto" (bf16 on CUDA, fp32 elsewhere), "fp32", "bf16" or "fp16".
@@ -126,6 +130,8 @@ class Predictor:
         """
         if batch < 1:
             raise InputError(f"batch {batch}: it needs at least 1 window per forward pass")
+        if confirm < 0:
+            raise InputError(f"confirm {confirm} · wanted a product of scores, 0 for no limit")
         for kind, given, known in (
             ("framing", framing, get_args(Framing)),
             ("mask", mask, ("parts", "none")),
@@ -148,7 +154,7 @@ class Predictor:
         self.dtype = pick_dtype(dtype, self.device)
         self.detector, self.mask = detector, mask
         self.framing: Framing = framing
-        self.flip, self.exact, self.batch = flip, exact, batch
+        self.flip, self.exact, self.batch, self.confirm = flip, exact, batch, confirm
         self.models = [
             replace(model, tasks={n: t for n, t in model.tasks.items() if n in wanted})
             for model in models
@@ -237,6 +243,7 @@ class Predictor:
         boxes: Sequence[Boxes] | None = None,
     ) -> list[Outcome]:
         names, arrays = [name for name, _ in pictures], [array for _, array in pictures]
+        limit = self.confirm if boxes is None else 0.0
         if boxes is None:
             with self._clock("detect"):
                 boxes = self.detector.detect(arrays, names)
@@ -265,7 +272,11 @@ class Predictor:
             self._run(shared, arrays, people, wholes)
         for outcome, found, whole in zip(outcomes, people, wholes, strict=True):
             assert outcome.sample is not None
-            masked = tuple(person.having(**self._masked(person.annotations)) for person in found)
+            masked = tuple(
+                person.having(**self._masked(person.annotations))
+                for person in found
+                if _confirmed(person, limit)
+            )
             rasters = {name: r for name, r in self._masked(whole).items() if isinstance(r, Raster)}
             outcome.sample = replace(outcome.sample, people=masked, rasters=rasters)
             if outcome.error is not None:
@@ -377,6 +388,12 @@ def _answers(network: Network, tasks: Iterable[str], pixels: Tensor) -> dict[str
     """Return the output of these heads alone, float32."""
     features = network.features(pixels)
     return {name: network.heads[name](features).float() for name in tasks}
+
+
+def _confirmed(person: Person, limit: float) -> bool:
+    """Tell whether box and keypoints together speak for a person; see ``Predictor``'s confirm."""
+    points = [a for a in person.annotations.values() if isinstance(a, Points)]
+    return all(person.score * float(p.scores.mean()) >= limit for p in points)
 
 
 def _solid(box: NDArray[np.float64]) -> NDArray[np.float64]:

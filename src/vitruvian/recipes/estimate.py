@@ -27,6 +27,7 @@ from vitruvian.model.opening import build
 from vitruvian.model.position import rotary_tables
 from vitruvian.recipes.objectives import MaskedObjective, TaskObjective, blank_targets
 from vitruvian.recipes.run import Run
+from vitruvian.train.optim import parameter_groups
 
 Precision = Literal["fp32", "bf16", "fp16"]
 GIB = 2**30
@@ -46,7 +47,7 @@ class Estimate:
         devices: that share weights, gradients and optimiser (FSDP2); 1 where each has all.
         weights: float32.
         gradients: float32, of what learns.
-        optimiser: both means of AdamW, and the moving average where there is one.
+        optimiser: its running means, and the moving average where there is one.
         copies: low-precision copies of the weights; with FSDP2 blocks that are gathered.
         encoder: activations kept for the backward pass, per sample, up to the backbone's features
             (in pretraining: up to the decoder).
@@ -153,7 +154,7 @@ def estimate(
         devices=1,
         weights=sum(p.nbytes for p in network.parameters()),
         gradients=learns,
-        optimiser=learns * (2 + (run.loop.ema is not None)),
+        optimiser=_means(network, run) + learns * (run.loop.ema is not None),
         copies=max(0.0, first.kept - 2 * kept),
         encoder=encoder,
         heads=kept - encoder,
@@ -165,6 +166,12 @@ def estimate(
             sum(p.numel() for p in network.parameters() if p.requires_grad),
         ),
     )
+
+
+def _means(network: nn.Module, run: Run) -> int:
+    """Return the bytes an optimiser keeps: two means for each number, of Muon's matrices one."""
+    groups = parameter_groups(network, run.loop.optimiser)
+    return sum(p.nbytes * (1 if g.get("matrix") else 2) for g in groups for p in g["params"])
 
 
 def spread(run: Run, alone: Estimate, devices: int) -> Estimate:
@@ -220,7 +227,8 @@ def options(run: Run, memory: float, *, precision: Precision, devices: int = 1) 
     found: list[Option] = []
     for checkpointing in (False, True):
         alone = estimate(run, precision=precision, checkpointing=checkpointing)
-        ways = [alone] if devices == 1 else [alone, spread(run, alone, devices)]
+        whole = devices == 1 or run.loop.optimiser.kind == "muon"  # which FSDP2 would cut
+        ways = [alone] if whole else [alone, spread(run, alone, devices)]
         found += [Option(estimate=way, batch=way.largest_batch(memory)) for way in ways]
     share = max(1, -(-run.batch // devices))
     enough = min(4, share)

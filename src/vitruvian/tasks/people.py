@@ -39,12 +39,15 @@ class People:
 
     Attributes:
         min_score: who scores lower is not reported, unless another limit is asked for.
+        confirm: what the score times the mean score of a person's keypoints should be at least,
+            where somebody looks for these too; 0 for no such limit.
         max_overlap: a box that overlaps a better one by more (IoU) is a duplicate.
         box_weight: factor of the boxes' loss (5 in TTFNet).
         most: people reported on one picture.
     """
 
     min_score: float = 0.3
+    confirm: float = 0.0
     max_overlap: float = 0.6
     box_weight: float = 5.0
     most: int = 100
@@ -59,6 +62,8 @@ class People:
                 f"people with min_score and max_overlap {shares}, most {self.most}, box_weight "
                 f"{self.box_weight} · wanted two numbers between 0 and 1, and two above 0"
             )
+        if not 0 <= self.confirm < 1:
+            raise InputError(f"people with confirm {self.confirm} · wanted 0 to below 1")
 
     def head(self, dim: int) -> DenseHeadConfig:
         """Return a head of half the backbone's stride: 8 pixels a cell for patches of 16."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AdamW with layer-wise decay, as the published recipes set it up, and gradient clipping.
+"""AdamW with layer-wise decay, as the published recipes set it up, Muon, and gradient clipping.
 
 A network of N blocks has layers 0 (embeddings) to N + 1 (final norm and heads); the learning rate
 of layer ``id`` is multiplied by ``layer_decay ** (N + 1 - id)``. Not decayed are 1-D tensors,
@@ -9,13 +9,16 @@ the code published for Sapiens and Sapiens2 (finetuning of both generations deca
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from vitruvian.errors import InputError
+from vitruvian.train.muon import Muon, is_matrix
 
+_POSITIONS = "pos_embed"
 _TOKENS = ("class_token", "register_tokens", "mask_token", "window.token")
 
 
@@ -30,9 +33,11 @@ class Layered(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class OptimiserConfig:
-    """Settings of AdamW; the defaults are those of every published finetuning.
+    """Settings of the optimiser; the defaults are those of every published finetuning.
 
     Args:
+        kind: "adamw" as published, or "muon" for matrices and AdamW for the rest (``train.muon``),
+            which learns from fewer samples at a higher cost of each step.
         lr: learning rate of the deepest layer, before the schedule.
         betas: decay of the two running means; (0.9, 0.95) in pretraining.
         eps: added to the denominator.
@@ -42,6 +47,7 @@ class OptimiserConfig:
             finetuning, False in pretraining.
     """
 
+    kind: Literal["adamw", "muon"] = "adamw"
     lr: float
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -73,16 +79,21 @@ def scaled_lr(lr: float, batch: int, *, per: int = 256) -> float:
 
 def decays(name: str, parameter: Tensor, config: OptimiserConfig) -> bool:
     """Tell whether weight decay applies to a parameter; see the module text."""
-    if parameter.ndim <= 1 or name.endswith((".bias", "pos_embed")):
+    if parameter.ndim <= 1 or name.endswith((".bias", _POSITIONS)):
         return False
     return config.decay_tokens or not name.endswith(_TOKENS)
 
 
+def _is_table(name: str) -> bool:
+    """Tell whether a weight holds a vector per position or token, and is no map between spaces."""
+    return name.endswith((_POSITIONS, *_TOKENS))
+
+
 def parameter_groups(network: nn.Module, config: OptimiserConfig) -> list[dict[str, Any]]:
-    """Return AdamW's groups: trainable parameters of equal rate and decay together.
+    """Return the groups of the optimiser: trainable parameters of equal rate and decay together.
 
     Each group holds ``params``, their ``names``, ``lr_scale``, ``lr`` (= ``config.lr`` times the
-    scale) and ``weight_decay``. Frozen parameters are left out.
+    scale), ``weight_decay`` and, for Muon, ``matrix``. Frozen parameters are left out.
 
     Args:
         network: not wrapped (for DDP, what is inside); must be ``Layered`` for a layer decay.
@@ -106,9 +117,10 @@ def parameter_groups(network: nn.Module, config: OptimiserConfig) -> list[dict[s
     last = 0
     if isinstance(network, Layered) and config.layer_decay != 1:
         last = max(network.layer_id(name) for name, _ in network.named_parameters())
-    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    groups: dict[tuple[int, bool, bool], dict[str, Any]] = {}
     for name, parameter in trainable:
-        key = (layers[name], decays(name, parameter, config))
+        matrix = config.kind == "muon" and is_matrix(parameter) and not _is_table(name)
+        key = (layers[name], decays(name, parameter, config), matrix)
         if key not in groups:
             scale = config.layer_decay ** (last - key[0])
             groups[key] = {
@@ -118,19 +130,29 @@ def parameter_groups(network: nn.Module, config: OptimiserConfig) -> list[dict[s
                 "lr": config.lr * scale,
                 "weight_decay": config.weight_decay if key[1] else 0.0,
             }
+            if config.kind == "muon":
+                groups[key]["matrix"] = matrix
         groups[key]["params"].append(parameter)
         groups[key]["names"].append(name)
     return [groups[key] for key in sorted(groups)]
 
 
-def build_optimiser(network: nn.Module, config: OptimiserConfig) -> torch.optim.AdamW:
-    """Return AdamW over ``parameter_groups``; fused on a GPU.
+def build_optimiser(network: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
+    """Return AdamW, fused on a GPU, or Muon over ``parameter_groups``.
 
     Raises:
-        InputError: see ``parameter_groups``.
+        InputError: see ``parameter_groups``; or Muon for weights that are spread over processes.
     """
     groups = parameter_groups(network, config)
-    fused = all(p.device.type == "cuda" for group in groups for p in group["params"])
+    parameters = [p for group in groups for p in group["params"]]
+    if config.kind == "muon":
+        if any(isinstance(p, DTensor) for p in parameters):
+            raise InputError(
+                "muon with parallel='fsdp' · wanted whole matrices on every process · use "
+                "parallel='ddp', or the optimiser adamw"
+            )
+        return Muon(groups, betas=config.betas, eps=config.eps)
+    fused = all(p.device.type == "cuda" for p in parameters)
     return torch.optim.AdamW(groups, betas=config.betas, eps=config.eps, fused=fused or None)
 
 
