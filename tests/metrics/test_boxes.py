@@ -3,6 +3,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from metric_laws import check_merging
 
 from vitruvian.errors import InputError
@@ -66,3 +68,25 @@ def test_the_order_of_pictures_does_not_matter() -> None:
         truth = boxes[:3] + rng.normal(0, 2, (3, 4))
         updates.append({"boxes": boxes, "scores": scores, "truth": truth})
     check_merging(BoxAP, updates)
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.booleans()), max_size=12), st.integers(0, 3))
+def test_the_best_limit_has_the_highest_f1_of_all(
+    rows: list[tuple[int, bool]], missed: int
+) -> None:
+    metric = BoxAP()
+    for score, right in rows:
+        metric.update(boxes=[A], scores=[score / 5], truth=[A if right else B])
+    metric.update(boxes=np.zeros((0, 4)), scores=[], truth=[A] * missed)
+    people = len(rows) + missed
+
+    def f1(limit: float) -> float:
+        said = [right for score, right in rows if score / 5 >= limit]
+        return 2 * sum(said) / (len(said) + people)
+
+    limit = metric.best_limit()
+    if not any(right for _, right in rows):
+        assert limit is None
+    else:
+        assert limit is not None
+        assert f1(limit) == pytest.approx(max(f1(score / 5) for score, _ in rows))

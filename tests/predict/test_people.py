@@ -32,6 +32,7 @@ from vitruvian.recipes.people import (
     PreparePeople,
 )
 from vitruvian.recipes.weights import card_of
+from vitruvian.tasks.people import People
 from vitruvian.train.parallel import Parallel
 
 
@@ -219,3 +220,24 @@ def test_data_without_anybody_are_refused(tmp_path: Path) -> None:
 def test_the_weights_in_the_package_open() -> None:
     found = PeopleFinder().detect([SCENES[0].image], [""])
     assert len(found) == 1
+
+
+def test_keypoints_decide_about_everybody_who_could_reach_the_limit(
+    learned: tuple[Run, Network], tmp_path: Path
+) -> None:
+    run, network = learned
+    assert run.people is not None
+    sure = replace(run, people=replace(run.people, min_score=0.6, confirm=0.2))
+    place = tmp_path / "sure.safetensors"
+    save(place, network, card_of(sure, "people"))
+    see = loading.load("default", detector=place, device="cpu", tasks=["pose"])
+    assert isinstance(see.detector, PeopleFinder)
+    assert (see.confirm, see.detector.min_score) == (0.2, 0.2)
+    for asked in ({"confirm": 0.0}, {"min_score": 0.4}, {"tasks": ["parts"]}):
+        other = loading.load(
+            "default", **{"detector": place, "device": "cpu", "tasks": ["pose"], **asked}
+        )
+        assert isinstance(other.detector, PeopleFinder)
+        assert (other.confirm, other.detector.min_score) == (0.0, asked.get("min_score", 0.6))
+    with pytest.raises(InputError, match="0 to below 1"):
+        People(confirm=1.0)

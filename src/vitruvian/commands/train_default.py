@@ -177,8 +177,6 @@ def _publish(
     from vitruvian.model.catalogue import DEFAULT, SHIPPED
 
     heldout = out / "held-out"
-    finder = out / "finder" / WEIGHTS
-    publish.halved(finder, out / FINDER, name="people")
     shipped = SHIPPED / f"{DEFAULT}.safetensors"
     candidates = [str(shipped)] if shipped.is_file() else []
     candidates += [init] if init not in (None, DEFAULT) else []
@@ -191,6 +189,13 @@ def _publish(
         for name, value in scores.items():
             chosen = "  <- best" if name == best else ""
             sys.stderr.write(f"mean OKS {value:.4f}  {name}{chosen}\n")
+        publish.publish_finder(
+            out / "finder" / WEIGHTS,
+            out / FINDER,
+            confirmed_by=best,
+            heldout=heldout,
+            device=device,
+        )
         made = publish.publish(
             best, out, heldout=heldout, photos=photos, finder=str(out / FINDER), device=device,
             progress=progress,
@@ -199,6 +204,6 @@ def _publish(
     if ship and best == str(shipped):
         sys.stderr.write("the weights in the package are better: they stay\n")
     elif ship:
-        lines += publish.ship(made)
+        lines += publish.ship(made, out / FINDER)
     sys.stdout.write("".join(f"  {path}\n" for path in lines))
     return 0

@@ -25,13 +25,18 @@ from vitruvian.image import resize
 from vitruvian.metrics import BoxAP
 from vitruvian.model.catalogue import find
 from vitruvian.model.opening import open_weights
-from vitruvian.predict.load import open_detector
+from vitruvian.person import Sample
+from vitruvian.predict.load import load, open_detector
+from vitruvian.predict.people import PeopleFinder
+from vitruvian.predict.predictor import confidence
 
 POINTS = ("coco17", "common114")
 """Vocabularies keypoints are measured in besides the weights' own; common114 are those of the 133
 of COCO-WholeBody that the 308 have too (of the 133's face outline 19 have no counterpart)."""
 SMALL = 0.04
 """Of a picture's longer side: whom nobody has to find, see ``recipes.people``."""
+LEAST = 0.1
+"""Score of a box from which on it is asked whether somebody is in it."""
 Progress = Callable[[str, int, int], None]
 """Called with what is measured, photographs done, and photographs in all."""
 _KINDS = ("pose", "parts", "depth", "normals")
@@ -196,21 +201,89 @@ def score(weights: str, data: Path, out: Path, device: str, progress: Progress =
     return evaluated(f"score {data.stem}", plan, out, progress).oks or 0.0
 
 
-def found(evaluation: Evaluation, title: str, *, detector: str = "auto") -> Finding:
-    """Find the people of an evaluation's photographs, and compare with those who are there."""
-    finder = open_detector(detector, 0.0 if detector != "auto" else None, evaluation.plan.device)
-    metric, people = BoxAP(), 0
+def found(
+    evaluation: Evaluation, title: str, *, detector: str = "auto", confirmed_by: str | None = None
+) -> Finding:
+    """Find the people of an evaluation's photographs, and compare with those who are there.
+
+    Average precision is over all detections of our own finders, down to scores of ``LEAST``; recall
+    and precision are of those that are reported.
+
+    Args:
+        evaluation: whose photographs.
+        title: of them.
+        detector: that finds.
+        confirmed_by: weights whose keypoints confirm boxes, see ``Predictor``; ``None`` for none.
+    """
+    see, limit = _eyes(detector, confirmed_by, evaluation.plan.device)
+    metric, people = _counted(evaluation, see, limit)
+    return Finding(
+        title=title, photographs=len(evaluation.cases), people=people, numbers=metric.result()
+    )
+
+
+def limits(finder: str, weights: str, heldout: Path, device: str) -> dict[str, float]:
+    """Return ``min_score`` and ``confirm`` of a finder: those of the highest F1 on held-out people.
+
+    Whatever has no such limit, because nobody is found, is left out.
+
+    Args:
+        finder: weights that find people.
+        weights: whose keypoints confirm boxes.
+        heldout: rendered people that no training saw.
+        device: of the networks.
+    """
+    evaluation = prepare(Plan(data=str(heldout), models=(weights,), tasks=("pose",), device=device))
+    best: dict[str, float] = {}
+    for name, confirmed_by in (("min_score", None), ("confirm", weights)):
+        see, _ = _eyes(finder, confirmed_by, device)
+        limit = _counted(evaluation, see, 0.0)[0].best_limit()
+        if limit is not None:
+            best[name] = round(limit, 3)
+    return best
+
+
+_Eyes = Callable[[Sample], tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""From a photograph to boxes and the scores that decide who is reported."""
+
+
+def _eyes(detector: str, confirmed_by: str | None, device: str) -> tuple[_Eyes, float]:
+    """Return what finds people, of our own finders down to ``LEAST``, and the limit to report."""
+    if confirmed_by is None:
+        finder, limit = open_detector(detector, None, device), 0.0
+        if isinstance(finder, PeopleFinder):
+            limit, finder.min_score = finder.min_score, LEAST
+
+        def detected(sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            (boxes,) = finder.detect([sample.image], [sample.name])
+            return boxes.boxes, boxes.scores
+
+        return detected, limit
+    predictor = load(confirmed_by, detector=detector, tasks=["pose"], device=device)
+    limit, predictor.confirm = predictor.confirm, 0.0
+    if isinstance(predictor.detector, PeopleFinder):
+        predictor.detector.min_score = LEAST
+
+    def confirmed(sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        people = predictor(sample.image)
+        boxes = np.array([person.box for person in people]).reshape(-1, 4)
+        return boxes, np.array([confidence(person) for person in people])
+
+    return confirmed, limit
+
+
+def _counted(evaluation: Evaluation, see: _Eyes, limit: float) -> tuple[BoxAP, int]:
+    """Return how people are found, and how many there are."""
+    metric, people = BoxAP(sure=limit), 0
     for place in range(len(evaluation.cases)):
         sample = evaluation.cases.sample(place)
         truth = np.array([person.box for person in sample.people]).reshape(-1, 4)
         sides = (truth[:, 2:] - truth[:, :2]).max(axis=1, initial=0)
         small = sides < SMALL * max(sample.size)
-        (boxes,) = finder.detect([sample.image], [sample.name])
-        metric.update(boxes=boxes.boxes, scores=boxes.scores, truth=truth, ignored=small)
+        boxes, scores = see(sample)
+        metric.update(boxes=boxes, scores=scores, truth=truth, ignored=small)
         people += int((~small).sum())
-    return Finding(
-        title=title, photographs=len(evaluation.cases), people=people, numbers=metric.result()
-    )
+    return metric, people
 
 
 def failures(scored: Sequence[Scored], *, count: int = 3, side: int = 300) -> NDArray[np.uint8]:

@@ -30,6 +30,7 @@ from vitruvian.model.catalogue import DEFAULT, SHIPPED
 from vitruvian.model.weights import load, save
 from vitruvian.recipes.run import Run
 from vitruvian.recipes.weights import card_of
+from vitruvian.tasks.people import People
 from vitruvian.train.export import export
 from vitruvian.train.state import Checkpoints
 
@@ -116,10 +117,15 @@ def publish(
     }
     real = _scored(plans, place, progress)
     seen = [one for one in (*rendered[:1], *real) if one.evaluation.plan.boxes == "truth"] * able
-    finding = [
-        measure.found(one.evaluation, one.title.removesuffix(", boxes: truth"), detector=finder)
-        for one in seen
-    ]
+    finding: list[measure.Finding] = []
+    for one in seen:
+        title = one.title.removesuffix(", boxes: truth")
+        finding.append(measure.found(one.evaluation, title, detector=finder))
+        if "pose" in card.tasks:
+            title += ", confirmed by keypoints"
+            finding.append(
+                measure.found(one.evaluation, title, detector=finder, confirmed_by=model)
+            )
     sheet = None
     if rendered:  # the photographs given may not be ours to show
         sheet = (pictures or out) / f"{name}-failures.jpg"
@@ -162,10 +168,25 @@ def exported(folder: Path, out: Path) -> Path:
     return path
 
 
-def halved(weights: str | Path, target: Path, *, name: str) -> None:
-    """Write any trained network in fp16, with its history inside; loading widens it again."""
+def publish_finder(
+    weights: str | Path, target: Path, *, confirmed_by: str, heldout: Path, device: str
+) -> None:
+    """Write a network that finds people in fp16, with its history and its limits inside.
+
+    Args:
+        weights: made by ``vitruvian train people``.
+        target: the file.
+        confirmed_by: weights whose keypoints confirm boxes.
+        heldout: rendered people to choose the limits on, see ``measure.limits``.
+        device: of the networks.
+    """
     network, card = load(weights, dtype=torch.float32)
-    card = replace(card, name=name, licence=_LICENCE, commercial="yes", source=None)
+    found = measure.limits(str(weights), confirmed_by, heldout, device)
+    task = card.tasks[People.name]
+    tasks = {**card.tasks, People.name: replace(task, settings={**task.settings, **found})}
+    card = replace(
+        card, name=target.stem, tasks=tasks, licence=_LICENCE, commercial="yes", source=None
+    )
     save(target, network.half(), card, notes={HISTORY: json.dumps(history_of(weights))})
 
 

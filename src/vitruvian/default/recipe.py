@@ -92,10 +92,10 @@ BUDGETS: Mapping[str, Budget] = MappingProxyType({
         masked=Training(input=(128, 96), steps=4_000, batch=128),
         finetune=(
             Training(input=(128, 96), steps=24_000, batch=16),
-            Training(input=(192, 144), steps=6_000, batch=32, lr=1.5e-3),
-            Training(input=(256, 192), steps=4_000, batch=32, lr=7e-4),
+            Training(input=(192, 144), steps=6_000, batch=32, lr=3e-3),
+            Training(input=(256, 192), steps=4_000, batch=32, lr=1.5e-3),
         ),
-        finder=Training(input=(192, 192), steps=12_000, batch=8, lr=1.5e-3),
+        finder=Training(input=(192, 192), steps=6_000, batch=16),
     ),
     "gpu": Budget(
         about="about an hour on one GPU with 16 cores",
@@ -103,10 +103,10 @@ BUDGETS: Mapping[str, Budget] = MappingProxyType({
         masked=Training(input=(128, 96), steps=4_000, batch=128),
         finetune=(
             Training(input=(128, 96), steps=16_000, batch=16),
-            Training(input=(256, 192), steps=6_000, batch=32, lr=1.5e-3),
-            Training(input=(512, 384), steps=1_000, batch=64, lr=5e-4),
+            Training(input=(256, 192), steps=6_000, batch=32, lr=3e-3),
+            Training(input=(512, 384), steps=1_000, batch=64, lr=1e-3),
         ),
-        finder=Training(input=(256, 256), steps=4_000, batch=8, lr=1.5e-3),
+        finder=Training(input=(256, 256), steps=2_000, batch=16),
     ),
 })  # fmt: skip
 """Name → budget [V].

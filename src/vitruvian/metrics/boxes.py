@@ -69,10 +69,7 @@ class BoxAP(Accumulator):
 
     def result(self) -> dict[str, float]:
         """The numbers so far; see the class."""
-        score, right = self._joined("score"), self._joined("right")
-        # Rights come last among equals, so that the order of pictures does not matter.
-        order = np.lexsort((right, -score))
-        score, right = score[order], right[order]
+        score, right = self._ranked()
         people, pictures = int(self._totals["people"]), int(self._totals["pictures"])
         sure = score >= self.sure
         return {
@@ -81,6 +78,26 @@ class BoxAP(Accumulator):
             "precision": ratio(int(right[sure].sum()), int(sure.sum())),
             "false": ratio(int((~right[sure]).sum()), pictures),
         }
+
+    def best_limit(self) -> float | None:
+        """Return the score from which on detections have the highest F1; ``None`` if none is right.
+
+        F1 is the harmonic mean of recall and precision (van Rijsbergen, 1979).
+        """
+        score, right = self._ranked()
+        if not right.any():
+            return None
+        # 2 hits / (detections + people); a limit takes all detections of its score
+        f1 = 2 * np.cumsum(right) / (np.arange(1, len(right) + 1) + int(self._totals["people"]))
+        last = np.append(score[1:] != score[:-1], True)
+        return float(score[np.argmax(np.where(last, f1, -1))])
+
+    def _ranked(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return all scores, decreasing, and whether each detection is right."""
+        score, right = self._joined("score"), self._joined("right")
+        # Rights come last among equals, so that the order of pictures does not matter.
+        order = np.lexsort((right, -score))
+        return score[order], right[order]
 
 
 def _area(right: np.ndarray, people: int) -> float:

@@ -76,9 +76,12 @@ def load(
     opened = [open_model(model, only, settings or {}, normalisation) for model in models]
     named = isinstance(detector, str | Path)
     finder = open_detector(detector, min_score, device) if named else detector
-    if isinstance(finder, PeopleFinder) and min_score is None:
-        options.setdefault("confirm", finder.confirm)
-    return Predictor(opened, finder, tasks=tasks, device=device, **options)
+    predictor = Predictor(opened, finder, tasks=tasks, device=device, **options)
+    ours = named and isinstance(finder, PeopleFinder) and finder.confirm > 0
+    if ours and min_score is None and "confirm" not in options and "pose" in predictor.tasks:
+        # Keypoints decide about everybody whose box could still reach the limit.
+        predictor.confirm = finder.min_score = finder.confirm
+    return predictor
 
 
 def open_model(

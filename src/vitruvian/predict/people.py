@@ -31,6 +31,8 @@ class PeopleFinder:
     score_kind: ScoreKind = "sigmoid"
     confirm: float
     """What a box's score times its keypoints' should be at least, see ``Predictor``."""
+    min_score: float
+    """Who scores lower is left out."""
 
     def __init__(
         self,
@@ -54,7 +56,7 @@ class PeopleFinder:
             raise InputError(f"min_score {min_score} · wanted a score from 0 to 1")
         self._network, card = _opened(weights)
         self._people = People(**card.tasks[People.name].settings)
-        self._min_score = self._people.min_score if min_score is None else min_score
+        self.min_score = self._people.min_score if min_score is None else min_score
         self.confirm = self._people.confirm
         self._size, self._mean, self._std = card.input_size, card.mean, card.std
         self._device = torch.device(device)
@@ -70,7 +72,7 @@ class PeopleFinder:
             pixels = self._normalised(window)
             output = self._network(pixels)[People.name]
             size = (image.shape[0], image.shape[1])
-            found += self._people.decode(output, [crop], [size], min_score=self._min_score)
+            found += self._people.decode(output, [crop], [size], min_score=self.min_score)
         return [Boxes(boxes, scores) for boxes, scores in found]
 
     def _window(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Crop]:

@@ -275,7 +275,7 @@ class Predictor:
             masked = tuple(
                 person.having(**self._masked(person.annotations))
                 for person in found
-                if _confirmed(person, limit)
+                if limit == 0 or confidence(person) >= limit
             )
             rasters = {name: r for name, r in self._masked(whole).items() if isinstance(r, Raster)}
             outcome.sample = replace(outcome.sample, people=masked, rasters=rasters)
@@ -390,10 +390,10 @@ def _answers(network: Network, tasks: Iterable[str], pixels: Tensor) -> dict[str
     return {name: network.heads[name](features).float() for name in tasks}
 
 
-def _confirmed(person: Person, limit: float) -> bool:
-    """Tell whether box and keypoints together speak for a person; see ``Predictor``'s confirm."""
+def confidence(person: Person) -> float:
+    """Return a person's box score times the mean score of their keypoints, if there are any."""
     points = [a for a in person.annotations.values() if isinstance(a, Points)]
-    return all(person.score * float(p.scores.mean()) >= limit for p in points)
+    return person.score * float(np.prod([p.scores.mean() for p in points]))
 
 
 def _solid(box: NDArray[np.float64]) -> NDArray[np.float64]:
