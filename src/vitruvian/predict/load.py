@@ -77,8 +77,8 @@ def load(
     named = isinstance(detector, str | Path)
     finder = open_detector(detector, min_score, device) if named else detector
     predictor = Predictor(opened, finder, tasks=tasks, device=device, **options)
-    ours = named and isinstance(finder, PeopleFinder) and finder.confirm > 0
-    if ours and min_score is None and "confirm" not in options and "pose" in predictor.tasks:
+    undecided = min_score is None and "confirm" not in options and "pose" in predictor.tasks
+    if named and undecided and isinstance(finder, PeopleFinder) and finder.confirm > 0:
         # Keypoints decide about everybody whose box could still reach the limit.
         predictor.confirm = finder.min_score = finder.confirm
     return predictor

@@ -243,7 +243,7 @@ class Predictor:
         boxes: Sequence[Boxes] | None = None,
     ) -> list[Outcome]:
         names, arrays = [name for name, _ in pictures], [array for _, array in pictures]
-        limit = self.confirm if boxes is None else 0.0
+        limit = self.confirm if boxes is None and "pose" in self.tasks else 0.0
         if boxes is None:
             with self._clock("detect"):
                 boxes = self.detector.detect(arrays, names)
@@ -269,7 +269,7 @@ class Predictor:
             except InputError as error:
                 outcome.error, found[:] = error, []
         for shared in self._passes:
-            self._run(shared, arrays, people, wholes)
+            self._run(shared, arrays, people, wholes, limit)
         for outcome, found, whole in zip(outcomes, people, wholes, strict=True):
             assert outcome.sample is not None
             masked = tuple(
@@ -303,8 +303,12 @@ class Predictor:
         arrays: Sequence[NDArray[np.uint8]],
         people: list[list[Person]],
         wholes: list[dict[str, Raster]],
+        limit: float,
     ) -> None:
-        """Fill in what the tasks of one pass say about every person (or every whole picture)."""
+        """Fill in what the tasks of one pass say about every person (or every whole picture).
+
+        Of people whose keypoints do not confirm them, other tasks are not decoded.
+        """
         jobs: list[_Job] = []
         for index, (array, found) in enumerate(zip(arrays, people, strict=True)):
             size = (array.shape[0], array.shape[1])
@@ -323,10 +327,15 @@ class Predictor:
                 with self._clock("forward"):
                     outputs = self._forward(model, tasks, windows)
                 with self._clock("decode"):
-                    for name, task in tasks.items():
-                        decoded = task.decode(outputs[name], views, exact=self.exact)
-                        for job, annotation in zip(part, decoded, strict=True):
-                            job.found[name] = annotation
+                    chosen = list(range(len(part)))
+                    for name in sorted(tasks, key=lambda name: name != "pose"):  # which decides
+                        decoded = tasks[name].decode(
+                            outputs[name][chosen], [views[i] for i in chosen], exact=self.exact
+                        )
+                        for i, annotation in zip(chosen, decoded, strict=True):
+                            part[i].found[name] = annotation
+                        if name == "pose" and limit > 0:
+                            chosen = [i for i in chosen if self._believed(part[i], people, limit)]
         for job in jobs:
             if job.person is not None:
                 person = people[job.outcome][job.person]
@@ -338,6 +347,10 @@ class Predictor:
                 person.having(**{n: _window_of(r, person) for n, r in whole.items()})
                 for person in people[job.outcome]
             ]
+
+    def _believed(self, job: _Job, people: list[list[Person]], limit: float) -> bool:
+        assert job.person is not None  # keypoints come from people's windows
+        return confidence(people[job.outcome][job.person].having(**job.found)) >= limit
 
     @torch.inference_mode()
     def _forward(
