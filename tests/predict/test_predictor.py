@@ -13,7 +13,8 @@ from vitruvian.model.heads import DenseHeadConfig
 from vitruvian.model.network import Network, NetworkConfig
 from vitruvian.model.vit import ViTConfig
 from vitruvian.predict.detect import Boxes, GivenBoxes, WholeImage
-from vitruvian.predict.predictor import Model, Predictor, pick_device, pick_dtype
+from vitruvian.predict.device import pick_device, pick_dtype
+from vitruvian.predict.predictor import Model, Predictor
 from vitruvian.tasks import make
 
 INPUT = (64, 48)

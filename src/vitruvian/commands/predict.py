@@ -81,8 +81,8 @@ def predict(
         overwrite: forget what an earlier run left in the folder.
     """
     from vitruvian import formats
+    from vitruvian.predict.device import pick_device, pick_dtype
     from vitruvian.predict.load import load
-    from vitruvian.predict.predictor import pick_device, pick_dtype
 
     for name in write:
         formats.find(name)

@@ -48,7 +48,7 @@ def probe(
     if samples < 8:
         raise InputError(f"--samples {samples} · wanted 8 or more")
     from vitruvian.model.weights import load
-    from vitruvian.predict.predictor import pick_device
+    from vitruvian.predict.device import pick_device
     from vitruvian.recipes.probe import ProbeConfig, opened
     from vitruvian.recipes.probe import probe as ask
 

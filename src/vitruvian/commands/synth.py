@@ -317,7 +317,7 @@ def _settings(
     from vitruvian.synth.recipe import SHARES, Settings
 
     if device != "cpu":
-        from vitruvian.predict.predictor import pick_device  # loading torch takes seconds
+        from vitruvian.predict.device import pick_device  # loading torch takes seconds
 
         device = str(pick_device(device))
     height, width = parse_size(size)

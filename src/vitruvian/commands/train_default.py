@@ -128,7 +128,7 @@ def _tell_cost(
     from vitruvian.commands.synth import cores
     from vitruvian.default.cost import measured, seconds
     from vitruvian.files import read_json, write_json
-    from vitruvian.predict.predictor import pick_device
+    from vitruvian.predict.device import pick_device
 
     place, count = pick_device(device), cores()
     console = Console(stderr=True)

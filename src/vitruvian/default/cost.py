@@ -14,7 +14,7 @@ from torch.utils.data import default_collate
 from vitruvian import __version__
 from vitruvian.data.shards import write_shard
 from vitruvian.default.recipe import Budget, Stage
-from vitruvian.predict.predictor import pick_device
+from vitruvian.predict.device import pick_device
 from vitruvian.recipes import RECIPES, Part
 from vitruvian.recipes.run import Run
 from vitruvian.recipes.training import prepared

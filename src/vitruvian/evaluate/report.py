@@ -175,7 +175,7 @@ def machine(device: str | None) -> dict[str, Any]:
         "numpy": np.__version__,
     }
     if device is not None:
-        from vitruvian.predict.predictor import pick_device
+        from vitruvian.predict.device import pick_device
 
         chosen = pick_device(device)
         name = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else chosen.type

@@ -17,8 +17,9 @@ from vitruvian.predict.detect import (
     TransformersDetector,
     WholeImage,
 )
+from vitruvian.predict.device import pick_device
 from vitruvian.predict.people import BUILT_IN, PeopleFinder
-from vitruvian.predict.predictor import Model, Predictor, pick_device
+from vitruvian.predict.predictor import Model, Predictor
 from vitruvian.tasks import TASKS, make
 
 Normalisation = Literal["card", "full", "lite"]

@@ -24,6 +24,7 @@ from vitruvian.geometry import Crop, Size
 from vitruvian.model.network import Network
 from vitruvian.person import Annotation, Person, Points, Raster, Sample
 from vitruvian.predict.detect import Boxes, Detector
+from vitruvian.predict.device import pick_device, pick_dtype
 from vitruvian.tasks import Framing, Task, View
 
 Picture = str | Path | bytes | NDArray[np.uint8]
@@ -442,33 +443,3 @@ def _window_of(raster: Raster, person: Person) -> Raster:
     inner = np.s_[y0 : y1 + 1, x0 : x1 + 1]
     valid = None if raster.valid is None else raster.valid[inner]
     return replace(raster, values=raster.values[inner], valid=valid, origin=(int(x0), int(y0)))
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the torch device for "auto", "cpu", "mps" or "cuda[:N]".
-
-    Raises:
-        InputError: for a device that is not there.
-    """
-    mps = torch.backends.mps.is_available()
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"unknown device {name!r}: use auto, cpu, mps or cuda:N") from error
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    missing = device.type == "cuda" and (device.index or 0) >= count
-    if missing or (device.type == "mps" and not mps) or device.type not in ("cpu", "cuda", "mps"):
-        raise InputError(f"device {name!r} is not available here: use auto or cpu")
-    return device
-
-
-def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Return the torch dtype for "auto", "fp32", "bf16" or "fp16" on ``device``."""
-    table = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    if name == "auto":
-        name = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
-    if name not in table:
-        raise unknown_name("dtype", name, ["auto", *table])
-    return table[name]
