@@ -9,6 +9,7 @@ import pytest
 import vitruvian as vi
 from vitruvian.cli import main
 from vitruvian.files import read_json
+from vitruvian.geometry import boxes_iou
 from vitruvian.image import read
 from vitruvian.model.catalogue import SHIPPED
 from vitruvian.model.opening import open_file, open_weights
@@ -110,3 +111,10 @@ def test_predict_needs_no_model_no_boxes_and_no_network(tmp_path: Path) -> None:
     assert {one["image_id"] for one in found["annotations"]} == {
         one["id"] for one in found["images"]
     }
+
+
+@pytest.mark.parametrize("name", BOXES)
+def test_the_finder_finds_the_person(name: str) -> None:
+    people = vi.load("default", device="cpu", tasks=["pose"])(PHOTOS / name)
+    overlaps = boxes_iou(np.array([BOXES[name]], float), np.array([p.box for p in people]))
+    assert overlaps.max() >= 0.5

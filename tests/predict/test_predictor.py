@@ -13,7 +13,6 @@ from vitruvian.model.heads import DenseHeadConfig
 from vitruvian.model.network import Network, NetworkConfig
 from vitruvian.model.vit import ViTConfig
 from vitruvian.predict.detect import Boxes, GivenBoxes, WholeImage
-from vitruvian.predict.device import pick_device, pick_dtype
 from vitruvian.predict.predictor import Model, Predictor
 from vitruvian.tasks import make
 
@@ -220,7 +219,6 @@ def test_half_precision_on_request():
     predictor = Predictor([a_model("pose", "depth")], WholeImage(), dtype="bf16", device="cpu")
     (person,) = predictor(a_picture())
     assert person.points().scores.dtype == np.float32
-    assert pick_dtype("auto", pick_device("cpu")) == torch.float32
 
 
 class Finds:

@@ -106,7 +106,7 @@ def test_spread_weights_are_refused() -> None:
         mesh = init_device_mesh("cpu", (1,))
         network = nn.Module()
         network.weight = nn.Parameter(distribute_tensor(torch.zeros(16, 16), mesh, [Replicate()]))
-        with pytest.raises(InputError, match="parallel='ddp'"):
+        with pytest.raises(InputError, match="--parallel ddp"):
             build_optimiser(network, OptimiserConfig(kind="muon", lr=1))
     finally:
         dist.destroy_process_group()

@@ -19,7 +19,7 @@ from torch.optim.adamw import adamw
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 """a, b, c of X → a X + b (X Xᵀ) X + c (X Xᵀ)² X: singular values tend to about 1 (Jordan)."""
 _ITERATIONS = 3
-"""Instead of Jordan's 5 [V]: as good after 1,600 windows, for two thirds of the time."""
+"""Instead of Jordan's 5 [V]: nearly as good after 1,600 windows, for two thirds of the time."""
 _ADAM_RMS = 0.2
 """Root mean square of a usual step of AdamW at learning rate 1 (arXiv 2502.16982)."""
 _NARROWEST = 8

@@ -149,7 +149,7 @@ def build_optimiser(network: nn.Module, config: OptimiserConfig) -> torch.optim.
         if any(isinstance(p, DTensor) for p in parameters):
             raise InputError(
                 "muon with parallel='fsdp' · wanted whole matrices on every process · use "
-                "parallel='ddp', or the optimiser adamw"
+                "--parallel ddp, or --set loop.optimiser.kind=adamw"
             )
         return Muon(groups, betas=config.betas, eps=config.eps)
     fused = all(p.device.type == "cuda" for p in parameters)
