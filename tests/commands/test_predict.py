@@ -112,7 +112,7 @@ def test_interrupted_runs_go_on_where_they_stopped(weights, photos, tmp_path, ca
     assert len(coco.read(out / "people.json")) == 3
     assert run(weights, photos, out, "--write", "json", models=["pose"]) == 0
     assert "all done before" in capsys.readouterr().out
-    assert run(weights, photos, out, "--write", "json", "--flip", models=["pose"]) == 2
+    assert run(weights, photos, out, "--write", "json", "--flip", "True", models=["pose"]) == 2
     assert "other settings (flip)" in capsys.readouterr().err
     assert run(weights, photos, out, "--write", "json", "--overwrite", models=["pose"]) == 0
     assert "3 new" in capsys.readouterr().out

@@ -33,12 +33,10 @@ def boxed(name: str, width: int | None = None) -> GivenBoxes:
     return GivenBoxes({name: Boxes(np.array([[x0, y0, x1, y1]], float), np.ones(1))})
 
 
-def seen(name: str, *, mirrored: bool = False, flip: bool = False) -> tuple[Sample, Person]:
+def seen(name: str, *, mirrored: bool = False) -> tuple[Sample, Person]:
     picture = read(PHOTOS / name)
     width = picture.shape[1] if mirrored else None
-    see: Predictor = vi.load(
-        "default", detector=boxed(name, width), flip=flip, device="cpu", mask="none"
-    )
+    see: Predictor = vi.load("default", detector=boxed(name, width), device="cpu", mask="none")
     shown = np.ascontiguousarray(picture[:, ::-1]) if mirrored else picture
     (outcome,) = see.stream([shown], names=[name])
     assert outcome.sample is not None, outcome.error
@@ -78,8 +76,8 @@ def test_every_task_answers_with_finite_values_of_the_right_shapes(name: str) ->
 @pytest.mark.parametrize("name", BOXES)
 def test_the_mirrored_photograph_has_the_mirrored_points(name: str) -> None:
     """Exact but for the windows' pixels falling half a pixel elsewhere, by flip averaging."""
-    sample, person = seen(name, flip=True)
-    _, other = seen(name, mirrored=True, flip=True)
+    sample, person = seen(name)
+    _, other = seen(name, mirrored=True)
     points = person.points("pose")
     partner = points.vocabulary.mirror
     back = other.points("pose").xy[partner].astype(float)

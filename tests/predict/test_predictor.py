@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The predictor with small random networks: what is cut, batched, averaged and put back where."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -101,6 +103,10 @@ def test_flip_averaging_of_a_mirrored_window_is_the_mirrored_answer():
     for name, task in model.tasks.items():
         torch.testing.assert_close(task.unmirror(mirrored[name]), straight[name])
         assert not torch.allclose(once[name], straight[name], atol=1e-3)
+    ours = replace(model, flip=True)  # as weights may ask for
+    for told, wanted in ((None, straight), (False, once)):
+        found = Predictor([ours], WholeImage(), flip=told)._forward(ours, ours.tasks, window)
+        torch.testing.assert_close(found, wanted)
 
 
 def test_nobody_found_is_nobody():

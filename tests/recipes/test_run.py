@@ -14,6 +14,7 @@ from vitruvian.files import write_json
 from vitruvian.model.lora import LoRAConfig
 from vitruvian.model.sizes import SIZES, pretraining_form
 from vitruvian.recipes import RECIPES, Part, Run, depth, multi, normals, parts, pose, pretrain
+from vitruvian.recipes.people import people
 from vitruvian.recipes.published import size_of
 from vitruvian.tasks import Pose, make
 
@@ -69,6 +70,14 @@ def test_what_does_not_fit_is_refused(change: dict, text: str) -> None:
         change = {"loop": {**plain["loop"], "optimiser": change["loop"]["optimiser"]}}
     with pytest.raises(InputError, match=text):
         Run.from_dict({**plain, **change})
+
+
+@pytest.mark.parametrize("recipe", [multi, people])
+def test_several_tasks_and_finding_people_are_learned_by_muon_or_as_published(recipe) -> None:
+    ours, theirs = recipe("mini", steps=5), recipe("0.3b", steps=5)
+    assert (ours.loop.optimiser.kind, ours.loop.optimiser.layer_decay) == ("muon", 1.0)
+    known = theirs.loop.optimiser
+    assert (known.kind, known.lr, known.layer_decay) == ("adamw", 5e-4, 0.85)
 
 
 def test_settings_change_by_their_path() -> None:

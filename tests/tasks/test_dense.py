@@ -16,7 +16,7 @@ from vitruvian.errors import InputError
 from vitruvian.geometry import Crop
 from vitruvian.person import Person, Raster
 from vitruvian.tasks import Depth, Normals, Parts, View
-from vitruvian.tasks.task import resample, resampled_argmax
+from vitruvian.tasks.task import resample, resampled_argmax, to_window
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "dense_losses.npz")
 
@@ -170,6 +170,21 @@ def test_turned_windows_do_not_decode():
     view = View(Crop.from_box([0, 0, 9, 9], (16, 16), rotation=0.3), (10, 10))
     with pytest.raises(InputError, match="turned"):
         Depth().decode(torch.zeros(1, 1, 16, 16), [view])
+
+
+@pytest.mark.parametrize("stride", [2, 3])
+def test_strided_parts_are_a_loss_over_some_rows_and_columns(stride):
+    torch.manual_seed(0)
+    logits = torch.randn(2, 28, 12, 9, requires_grad=True)
+    target = {"labels": torch.randint(0, 28, (2, 48, 36))}
+    whole = to_window(logits, (48, 36))[..., ::stride, ::stride]
+    wanted = F.cross_entropy(whole, target["labels"][:, ::stride, ::stride])
+    found = Parts(weighted=False, stride=stride).loss(logits, target)["parts"]
+    torch.testing.assert_close(found, wanted)
+    slopes = [torch.autograd.grad(value, logits)[0] for value in (found, wanted)]
+    torch.testing.assert_close(*slopes)
+    with pytest.raises(InputError, match="stride 0 of parts"):
+        Parts(stride=0)
 
 
 def test_what_is_around_a_label_map_is_ignored_or_background():

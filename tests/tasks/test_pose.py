@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Heat-map targets and decoding against the original's numbers and a plain loop."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vitruvian import vocabulary
-from vitruvian.errors import InputError
+from vitruvian.errors import InputError, UnknownNameError
 from vitruvian.geometry import Crop
 from vitruvian.tasks import Pose, View
 from vitruvian.tasks.pose import decode_heatmaps, encode_heatmaps, heatmap_squared_error
@@ -187,8 +188,15 @@ def test_balanced_groups_weigh_the_same():
     each = slope.abs().sum(dim=(0, 2, 3))
     torch.testing.assert_close(each[:2].sum(), each[2:].sum())
     torch.testing.assert_close(each[0], 4 * each[9])
+    more = replace(task, emphasis={"hand": 3.0}).loss(output, target)["pose"]
+    each = torch.autograd.grad(more, output)[0].abs().sum(dim=(0, 2, 3))
+    torch.testing.assert_close(each[:2].sum(), 3 * each[2:].sum())
     with pytest.raises(InputError, match="balanced has no effect"):
         Pose(balanced=True)
+    with pytest.raises(InputError, match="of balanced groups"):
+        replace(task, balanced=False, emphasis={"hand": 3.0})
+    with pytest.raises(UnknownNameError, match="did you mean hand"):
+        replace(task, emphasis={"hnd": 3.0})
 
 
 def test_cross_entropy_is_least_at_the_target():

@@ -28,7 +28,7 @@ def bench(
     people: int = 1,
     repeat: int = 3,
     batch: int = 4,
-    flip: bool = False,
+    flip: bool | None = None,
     write: tuple[str, ...] = ("json", "labels-png", "depth-png", "normals-png"),
     device: str = "auto",
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
@@ -49,7 +49,7 @@ def bench(
         people: how many people are in it.
         repeat: how often to measure, after one run to warm up.
         batch: windows per forward pass.
-        flip: average with the mirrored prediction.
+        flip: average with the mirrored prediction; by default as the weights say.
         write: result files to write, see vitruvian predict.
         device: auto, cpu, mps or cuda:N.
         dtype: precision of the network.
@@ -83,7 +83,7 @@ def bench(
         "random_weights": not model,
         "people": people,
         "batch": batch,
-        "flip": flip,
+        "flip": [model.flip if flip is None else flip for model in models],
         "milliseconds": {name: round(value, 2) for name, value in stages.items()},
         "total_milliseconds": round(sum(stages.values()), 2),
         "peak_memory_gb": _peak_memory(predictor),

@@ -76,7 +76,8 @@ def evaluate(
         compare_parts: vocabulary to compare labels in.
         boxes: who the model looks at: truth (annotated boxes), a COCO detections .json, or a
             detector as in vitruvian predict.
-        flip: average with the mirrored prediction; by default as the protocol says.
+        flip: average with the mirrored prediction; by default as the protocol says, or for data of
+            your own as the weights do.
         framing: what dense tasks look at; by default as the protocol says.
         exact: the published numerics, known defects included.
         normal_signs: of the model's normals, see vitruvian predict.

@@ -35,7 +35,7 @@ def predict(
     min_score: float | None = None,
     framing: Literal["person", "pad", "stretch"] = "person",
     mask: Literal["parts", "none"] = "parts",
-    flip: bool = False,
+    flip: bool | None = None,
     exact: bool = False,
     normalisation: Literal["card", "full", "lite"] = "card",
     normal_signs: tuple[int, int, int] | None = None,
@@ -68,7 +68,8 @@ def predict(
         framing: what dense tasks look at: each person, or the whole photograph with margins (pad)
             or stretched (stretch, as published).
         mask: mark depth and normals off the person invalid where parts are known, or not.
-        flip: average with the mirrored prediction; twice the time.
+        flip: average with the mirrored prediction, for twice the time; by default as the weights
+            say (those of the package do, published ones do not).
         exact: the published numerics, known defects included, instead of the corrected ones.
         normalisation: pixel statistics of the weights file, or of the published full or lite
             pipeline.

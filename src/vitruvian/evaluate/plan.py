@@ -44,7 +44,8 @@ class Plan:
         parts: vocabulary to compare labels in; "" for the truth's.
         boxes: who the model looks at: "truth" (annotated boxes), a COCO detections .json, or a
             detector as in ``vitruvian predict``.
-        flip: average with the mirrored prediction; ``None`` as the protocol says.
+        flip: average with the mirrored prediction; ``None`` as the protocol says, or
+            else the weights.
         framing: what dense tasks look at; "" as the protocol says.
         exact: the published numerics.
         normal_signs: of the model's normals, where the weights do not say.

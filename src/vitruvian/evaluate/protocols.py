@@ -27,7 +27,7 @@ class Protocol:
         points: vocabulary its keypoints are in; "" for any.
         parts: vocabulary its labels are in; "" for any.
         layout: of the data, as in ``vitruvian data pack --layout``.
-        flip: average with the mirrored prediction.
+        flip: average with the mirrored prediction; ``None`` as the weights say.
         framing: what dense tasks look at.
         boxes: whose boxes published numbers used: "truth" or "detections" (a file).
         settings: what the numbers depend on.
@@ -43,7 +43,7 @@ class Protocol:
     points: str = ""
     parts: str = ""
     layout: str = "auto"
-    flip: bool = False
+    flip: bool | None = False
     framing: Framing = "person"
     boxes: Literal["truth", "detections"] = "truth"
     settings: Settings = field(default_factory=Settings)
@@ -69,6 +69,7 @@ _TABLE = (
         name="folder",
         about="any labelled data: COCO JSON, folders of maps, shards, LIP, CIHP, ATR",
         tasks=("pose", "parts", "depth", "normals"),
+        flip=None,
     ),
     Protocol(
         name="coco",

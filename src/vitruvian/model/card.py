@@ -68,6 +68,7 @@ class Card:
         std: what the difference is divided by.
         framing: how a picture becomes the input: "person" (upright box at the input's aspect),
             "stretch" (whole frame, aspect not kept) or "pad" (whole frame, aspect kept).
+        flip: average with the prediction for the mirrored window, unless told otherwise.
         licence: SPDX identifier or name.
         commercial: whether the licence allows commercial use.
         source: what the file was made from.
@@ -83,6 +84,7 @@ class Card:
     mean: tuple[float, float, float] = MEAN
     std: tuple[float, float, float] = STD
     framing: Framing
+    flip: bool = False
     licence: str
     commercial: Commercial
     source: Source | None = None
@@ -104,6 +106,7 @@ class Card:
             "mean": list(self.mean),
             "std": list(self.std),
             "framing": self.framing,
+            "flip": self.flip,
             "licence": self.licence,
             "commercial": self.commercial,
             "source": vars(self.source) if self.source else None,
@@ -304,7 +307,7 @@ def _licence(identity: Identity, record: Entry | None) -> tuple[str, Commercial]
 def _parse(data: dict[str, Any]) -> dict[str, Any]:
     known = (
         *("format", "name", "generation", "network", "tasks", "decoder", "input_size"),
-        *("mean", "std", "framing", "licence", "commercial", "source"),
+        *("mean", "std", "framing", "flip", "licence", "commercial", "source"),
     )
     for key in data:
         if key not in known:
@@ -319,6 +322,8 @@ def _parse(data: dict[str, Any]) -> dict[str, Any]:
     for key in ("name", "licence"):
         if not isinstance(data[key], str):
             raise InputError(f"{key} of a card: given {data[key]!r} · wanted text")
+    if not isinstance(data.get("flip", False), bool):
+        raise InputError(f"flip of a card: given {data['flip']!r} · wanted true or false")
     height, width = (int(n) for n in data["input_size"])
     return data | {
         "network": NetworkConfig.from_dict(data["network"]),

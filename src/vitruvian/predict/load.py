@@ -122,6 +122,7 @@ def open_model(
         mean=card.mean,
         std=card.std,
         generation=card.generation if isinstance(card.generation, int) else 1,
+        flip=card.flip,
         checksum=(card.source.sha256 or "") if card.source else "",
     )
     if normalisation == "card":

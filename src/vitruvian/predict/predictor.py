@@ -43,6 +43,7 @@ class Model:
         mean: RGB values (0 … 255) subtracted from pixels.
         std: RGB values they are divided by.
         generation: 1 or 2 for the published families (they enlarge small crops differently).
+        flip: average with the prediction for the mirrored window, unless told otherwise.
         checksum: sha256 of the file, for records.
     """
 
@@ -53,6 +54,7 @@ class Model:
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
     generation: int = 1
+    flip: bool = False
     checksum: str = ""
 
 
@@ -100,7 +102,7 @@ class Predictor:
         tasks: Sequence[str] | None = None,
         framing: Framing = "person",
         mask: Literal["parts", "none"] = "parts",
-        flip: bool = False,
+        flip: bool | None = None,
         exact: bool = False,
         confirm: float = 0.0,
         batch: int = 4,
@@ -117,7 +119,7 @@ class Predictor:
                 photograph with margins ("pad") or stretched ("stretch", as published for most).
                 Keypoints always come from people's windows.
             mask: "parts" marks depth and normals off the person invalid where parts are known.
-            flip: average with the prediction for the mirrored window.
+            flip: average with the prediction for the mirrored window; ``None`` as each model says.
             exact: published numerics where the default corrects them, see the tasks.
             confirm: leave out whom the detector found if their box's score times the mean score of
                 their keypoints is lower: where nobody is, points are unclear too. Boxes that are
@@ -359,7 +361,7 @@ class Predictor:
     ) -> dict[str, Tensor]:
         pixels = self._normalised(model, windows).to(self.dtype)
         outputs = _answers(model.network, tasks, pixels)
-        if self.flip:
+        if model.flip if self.flip is None else self.flip:
             mirrored = _answers(model.network, tasks, pixels.flip(-1))
             for name, task in tasks.items():
                 outputs[name] = (outputs[name] + task.unmirror(mirrored[name])) / 2

@@ -19,6 +19,10 @@ from vitruvian.vocabulary import Vocabulary
 
 WEIGHTS = {"pose": 1.0, "parts": 1.0, "depth": 4.0, "normals": 1.0}
 """Factors of the tasks' losses [V]: about equal after the first tenth of a training."""
+EMPHASIS = {"body": 4.0}
+"""Of groups of points [V]: as one of six equals a body weighs a sixth, and hands a third."""
+LABEL_STRIDE = 3
+"""Of the parts' loss [V]: a window in full takes a sixth of a small network's step."""
 EMA = 0.999
 RATE = 5e-3
 """Learning rate of our own sizes [V], by Muon: it needs about two thirds of the samples that AdamW
@@ -69,28 +73,43 @@ def multi(
     built: dict[str, Task] = {}
     for name in tasks:
         if name == "pose":
+            named_points = words(points)
             built[name] = Pose(
-                vocabulary=words(points), sigma=sigma, objective="cross_entropy", balanced=True
-            )
+                vocabulary=named_points, sigma=sigma, objective="cross_entropy", balanced=True,
+                emphasis={k: v for k, v in EMPHASIS.items() if k in named_points.groups},
+            )  # fmt: skip
         elif name == "parts":
-            built[name] = Parts(vocabulary=words(parts), weighted=False, around=around)
+            built[name] = Parts(
+                vocabulary=words(parts), weighted=False, around=around, stride=LABEL_STRIDE
+            )
         else:
             built[name] = Depth(objective="absolute") if name == "depth" else Normals()
     asking = [(task, WEIGHTS[name]) for name, task in built.items()]
-    name = named(size)
-    published = is_first(name) or is_second(name)
     run = own_run(
         "multi", size, asking, samples=samples, steps=steps, epochs=epochs, batch=batch,
         input_size=input_size, lr=RATE,
     )  # fmt: skip
     loop = replace(run.loop, ema=EMA)
     assert isinstance(run.window, PoseAugment)
-    run = replace(run, window=replace(run.window, smallest=SMALLEST, clutter=Clutter(chance=0.4)))
-    if published:  # the heads and rates of their single tasks
-        loop = replace(loop, optimiser=OptimiserConfig(lr=5e-4, layer_decay=0.85))
-        return replace(run, loop=loop)
-    loop = replace(loop, optimiser=replace(loop.optimiser, kind="muon"))
-    return replace(run, loop=loop, network=with_neck(run.network))
+    run = replace(
+        run,
+        window=replace(run.window, smallest=SMALLEST, clutter=Clutter(chance=0.4)),
+        loop=replace(loop, optimiser=optimiser_of(size, loop.optimiser)),
+    )
+    # Published sizes have the heads of their single tasks.
+    return run if _is_published(size) else replace(run, network=with_neck(run.network))
+
+
+def optimiser_of(size: str | ViTConfig, own: OptimiserConfig) -> OptimiserConfig:
+    """Return ours by Muon, or what published backbones are finetuned with [1, code]."""
+    if _is_published(size):
+        return OptimiserConfig(lr=5e-4, layer_decay=0.85)
+    return replace(own, kind="muon")
+
+
+def _is_published(size: str | ViTConfig) -> bool:
+    name = named(size)
+    return is_first(name) or is_second(name)
 
 
 def with_neck(network: NetworkConfig) -> NetworkConfig:

@@ -22,7 +22,7 @@ from vitruvian.model.network import NetworkConfig
 from vitruvian.model.sizes import ViTConfig
 from vitruvian.person import Person, Sample
 from vitruvian.recipes.evaluation import forward, merged
-from vitruvian.recipes.multi import with_neck
+from vitruvian.recipes.multi import optimiser_of, with_neck
 from vitruvian.recipes.objectives import RGB, normalised
 from vitruvian.recipes.published import at_input, backbone_for, own_loop, steps_for
 from vitruvian.recipes.run import Run
@@ -51,8 +51,9 @@ def people(
     """Return a training of the built-in person detector [V].
 
     Pictures of rendered scenes in windows of one to four, near and far, cut by the frame, grey,
-    blurred, compressed. Numbers as of our own sizes in the other recipes, by Muon, with a moving
-    average of the weights. Upsampling is that of ``multi``, whose weights fill it whole.
+    blurred, compressed. Numbers as of our own sizes in the other recipes, by Muon (published
+    sizes: as published for their tasks), with a moving average of the weights. Upsampling is that
+    of ``multi``, whose weights fill it whole.
 
     Args:
         size: a key of ``SIZES``, or the backbone of initial weights.
@@ -79,7 +80,7 @@ def people(
         people=task,
         window=window,
         batch=many,
-        loop=replace(loop, optimiser=replace(loop.optimiser, kind="muon")),
+        loop=replace(loop, optimiser=optimiser_of(size, loop.optimiser)),
     )
 
 

@@ -6,7 +6,7 @@ p · (window - 1) / (map - 1), per axis, so that the corners of both grids coinc
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitruvian import vocabulary as vocabularies
-from vitruvian.errors import InputError
+from vitruvian.errors import InputError, unknown_name
 from vitruvian.geometry import Crop, Size
 from vitruvian.metrics import KeypointAP, rescore
 from vitruvian.model.heads import DenseHeadConfig
@@ -42,6 +42,7 @@ class Pose:
         hardest: how many points "ohkm" keeps.
         balanced: of "cross_entropy": let every group of the vocabulary weigh the same, however many
             points it has; else the 238 points of the face are most of the loss of 308.
+        emphasis: of ``balanced``: factors of groups' weights, 1 for those left out.
     """
 
     vocabulary: Vocabulary = field(default_factory=lambda: vocabularies.load("sapiens308"))
@@ -50,6 +51,7 @@ class Pose:
     objective: Literal["mse", "ohkm", "cross_entropy"] = "mse"
     hardest: int = 128
     balanced: bool = False
+    emphasis: Mapping[str, float] = field(default_factory=dict[str, float])
 
     name = "pose"
 
@@ -59,6 +61,14 @@ class Pose:
                 f"balanced has no effect on the objective {self.objective!r} · leave it out, or "
                 "take cross_entropy"
             )
+        for group, factor in self.emphasis.items():
+            if group not in self.vocabulary.groups:
+                raise unknown_name("group of points", group, self.vocabulary.groups)
+            if not (self.balanced and factor > 0):
+                raise InputError(
+                    f"emphasis {factor} of {group!r}, balanced {self.balanced} · wanted positive "
+                    "factors, of balanced groups"
+                )
 
     @property
     def channels(self) -> int:
@@ -96,10 +106,14 @@ class Pose:
 
     @cached_property
     def _importance(self) -> list[float]:
-        """Each point's weight: those of a group add up to the same, points without are a group."""
+        """Each point's weight: those of a group add up to the same (or to its ``emphasis``).
+
+        Points without a group are one.
+        """
         shares = np.zeros(self.channels)
-        for members in self.vocabulary.groups.values():
-            shares[list(members)] = np.maximum(shares[list(members)], 1 / len(members))
+        for name, members in self.vocabulary.groups.items():
+            share = self.emphasis.get(name, 1.0) / len(members)
+            shares[list(members)] = np.maximum(shares[list(members)], share)
         alone = shares == 0
         shares[alone] = 1 / max(int(alone.sum()), 1)
         return (shares / shares.mean()).astype(np.float32).tolist()

@@ -222,11 +222,26 @@ def published_head(task: str, dim: int, out: int) -> DenseHeadConfig:
     return replace(head, in_dim=dim)
 
 
-def to_window(output: Tensor, size: Size) -> Tensor:
-    """Resize outputs (B, C, h, w) bilinearly to ``size`` (no-op when already there)."""
+def to_window(output: Tensor, size: Size, stride: int = 1) -> Tensor:
+    """Resize outputs (B, C, h, w) bilinearly to ``size`` (no-op when already there).
+
+    With a ``stride``, only every so many-th row and column of that is computed, from the first on.
+    """
+    if stride > 1:
+        rows, columns = (
+            _interpolation(cells, pixels, output)[::stride]
+            for cells, pixels in zip(output.shape[-2:], size, strict=True)
+        )
+        return rows @ output @ columns.T
     if output.shape[-2:] == size:
         return output
     return F.interpolate(output, size=size, mode="bilinear", align_corners=False)
+
+
+def _interpolation(cells: int, pixels: int, like: Tensor) -> Tensor:
+    """Return the matrix (pixels, cells) that resizes one axis linearly."""
+    each = torch.eye(cells, dtype=like.dtype, device=like.device)[None]
+    return F.interpolate(each, size=pixels, mode="linear", align_corners=False)[0].T
 
 
 def paired_rasters(
