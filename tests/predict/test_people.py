@@ -102,6 +102,23 @@ def test_several_people_on_pictures_of_any_size(weights: Path) -> None:
             assert (np.diff(boxes.scores) <= 0).all()
 
 
+def test_a_mirrored_picture_has_the_mirrored_boxes_where_the_card_asks(
+    learned: tuple[Run, Network], tmp_path: Path
+) -> None:
+    run, network = learned
+    place = tmp_path / "mirrored.safetensors"
+    save(place, network, replace(card_of(run, "people"), flip=True))
+    finder = PeopleFinder(place, min_score=0.2)
+    picture = SCENES[0].image
+    straight, back = finder.detect([picture, np.ascontiguousarray(picture[:, ::-1])], ["", ""])
+    assert len(straight) > 0
+    mirrored = back.boxes.copy()
+    mirrored[:, [0, 2]] = picture.shape[1] - 1 - back.boxes[:, [2, 0]]
+    order, other = np.argsort(straight.boxes[:, 0]), np.argsort(mirrored[:, 0])
+    np.testing.assert_allclose(mirrored[other], straight.boxes[order], atol=1e-2)
+    np.testing.assert_allclose(back.scores[other], straight.scores[order], atol=1e-4)
+
+
 def test_nobody_is_no_box_and_odd_pictures_are_no_error(weights: Path) -> None:
     finder = PeopleFinder(weights)
     rng = np.random.default_rng(0)

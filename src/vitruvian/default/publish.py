@@ -2,6 +2,7 @@
 """From trained weights to the file that ships: half the bytes, measured, with its model card."""
 
 import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -176,6 +177,8 @@ def publish_finder(
 ) -> None:
     """Write a network that finds people in fp16, with its history and its limits inside.
 
+    It averages with mirrored pictures from then on. Limits are chosen with what is written.
+
     Args:
         weights: made by ``vitruvian train people``.
         target: the file.
@@ -184,13 +187,18 @@ def publish_finder(
         device: of the networks.
     """
     network, card = load(weights, dtype=torch.float32)
-    found = measure.limits(str(weights), confirmed_by, heldout, device)
+    card = replace(
+        card, name=target.stem, flip=True, licence=_LICENCE, commercial="yes", source=None
+    )
+    network = network.half()
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / target.name
+        save(plain, network, card)
+        found = measure.limits(str(plain), confirmed_by, heldout, device)
     task = card.tasks[People.name]
     tasks = {**card.tasks, People.name: replace(task, settings={**task.settings, **found})}
-    card = replace(
-        card, name=target.stem, tasks=tasks, licence=_LICENCE, commercial="yes", source=None
-    )
-    save(target, network.half(), card, notes={HISTORY: json.dumps(history_of(weights))})
+    notes = {HISTORY: json.dumps(history_of(weights))}
+    save(target, network, replace(card, tasks=tasks), notes=notes)
 
 
 def _scored(plans: dict[str, Plan], place: Path, progress: Progress) -> list[Scored]:

@@ -59,6 +59,7 @@ class PeopleFinder:
         self.min_score = self._people.min_score if min_score is None else min_score
         self.confirm = self._people.confirm
         self._size, self._mean, self._std = card.input_size, card.mean, card.std
+        self._flip = card.flip
         self._device = torch.device(device)
         self._network.to(self._device, dtype=torch.float32)
 
@@ -71,6 +72,9 @@ class PeopleFinder:
             window, crop = self._window(image)
             pixels = self._normalised(window)
             output = self._network(pixels)[People.name]
+            if self._flip:
+                mirrored = self._network(pixels.flip(-1))[People.name]
+                output = (output + self._people.unmirror(mirrored)) / 2
             size = (image.shape[0], image.shape[1])
             found += self._people.decode(output, [crop], [size], min_score=self.min_score)
         return [Boxes(boxes, scores) for boxes, scores in found]

@@ -134,6 +134,10 @@ class People:
             "boxes": self.box_weight * wrong.sum((1, 2)).mean() / _CROWD,
         }
 
+    def unmirror(self, output: Tensor) -> Tensor:
+        """Mirror the maps of mirrored windows back; what was to the left is to the right."""
+        return output.flip(-1)[:, [0, 3, 2, 1, 4]]
+
     def decode(
         self,
         output: Tensor,
