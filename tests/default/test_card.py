@@ -2,6 +2,7 @@
 """The model card: what it says is what was measured, and nothing else."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +24,7 @@ from vitruvian.errors import InputError
 from vitruvian.evaluate.plan import Plan
 from vitruvian.files import read_json, write_bytes, write_json
 from vitruvian.model.opening import open_file, open_weights
-from vitruvian.model.weights import load_network
+from vitruvian.model.weights import load, load_network, save
 
 FLAGS = ["--size", "nano", "--input-size", "64", "48", "--batch", "4", "--no-preflight"]
 
@@ -83,7 +84,16 @@ def test_weights_are_measured_and_carry_their_card(
     assert file.metadata[NOTE] == page
     assert [one["name"] for one in json.loads(file.metadata[HISTORY])] == ["a", "b"]
     assert 2 * (out / "mine.safetensors").stat().st_size < 1.1 * Path(weights).stat().st_size
-    for wanted in ("3 × 4", "2 × 4", "In all 20 samples", "vitruvian evaluate", "Not measured"):
+    card = open_weights(out / "mine.safetensors").card
+    assert (card.flip, card.licence, card.commercial) == (True, "Apache-2.0", "yes")
+    for wanted in (
+        'vi.load("mine.safetensors")',
+        "3 × 4",
+        "2 × 4",
+        "In all 20 samples",
+        "vitruvian evaluate",
+        "Not measured",
+    ):
         assert wanted in page
     # what the page says about keypoints is what the evaluation's report says
     (report,) = (out / "evaluation").glob("held-out-*/report.json")
@@ -111,6 +121,17 @@ def test_an_encoder_has_no_card(trained: Path, tmp_path: Path, capsys: Any) -> N
     weights = str(tmp_path / "p" / "weights.safetensors")
     assert main(["weights", "card", weights, "--out", str(tmp_path)]) == 2
     assert "encoder" in capsys.readouterr().err
+
+
+def test_weights_of_another_licence_are_not_called_ours(
+    trained: Path, tmp_path: Path, capsys: Any
+) -> None:
+    network, card = load(trained / "a" / "weights.safetensors")
+    save(tmp_path / "w.safetensors", network, replace(card, licence="CC-BY-NC-4.0"))
+    out = tmp_path / "out"
+    assert main(["weights", "card", str(tmp_path / "w.safetensors"), "--out", str(out)]) == 2
+    assert "CC-BY-NC-4.0 · wanted weights that learned" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_numbers_that_are_not_there_are_not_said(trained: Path) -> None:

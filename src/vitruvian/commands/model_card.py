@@ -27,9 +27,11 @@ def card(
 ) -> int:
     """Measure weights and write them in fp16 beside a model card in which every number is measured.
 
-    Writes OUT/NAME.safetensors, OUT/CARD.md and a sheet of failures. What the trainings cost and
-    what they learned from is read from the folders they left. Interrupt it at any time: the same
-    command goes on.
+    For weights that learned from vitruvian synth people alone, from nothing or from those of the
+    package: the card says so, and calls them Apache-2.0. They ask for mirrored windows from then
+    on. Writes OUT/NAME.safetensors, OUT/CARD.md and a sheet of failures. What the trainings cost
+    and what they learned from is read from the folders they left. Interrupt it at any time: the
+    same command goes on.
 
     Args:
         weights: trained by vitruvian train: a file, a name, or the folder of a training, finished

@@ -46,16 +46,17 @@ def default(
         budget: toy (seconds), cpu (about a day on two cores) or gpu (about an hour on one GPU with
             16 cores).
         init: weights to improve instead of starting from nothing: default, or a file. Only the last
-            finetuning is done then, on new pictures if --seed is another.
+            finetuning is done then, and the finder's training; on new pictures if --seed is
+            another.
         photos: COCO JSON files of labelled photographs to choose and measure by.
         seed: of pictures and trainings.
-        precision: of the trainings; bf16 doubles the speed of CPUs and GPUs that compute it.
+        precision: of the trainings; bf16 is faster where a CPU or GPU computes it.
         workers: processes that render and prepare samples; by default by the number of cores.
         device: auto, cpu, mps or cuda:N.
         show: print the commands and stop.
         no_estimate: do not measure and print what it will cost.
-        ship: put weights and card into the package (of a checkout) if they are better than what is
-            there.
+        ship: put weights, finder and card into the package (of a checkout) if the weights are
+            better than those there; finders are not compared.
     """
     from vitruvian.default.recipe import BUDGETS, done, fingerprints, note, stages
 

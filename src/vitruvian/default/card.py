@@ -11,6 +11,7 @@ from vitruvian import __version__
 from vitruvian.default.history import total
 from vitruvian.default.measure import Finding, Scored
 from vitruvian.model.card import Card
+from vitruvian.model.catalogue import DEFAULT
 
 _LIMITS = """\
 * They learned from rendered people alone. Photographs differ from renders; where few of them are
@@ -77,12 +78,12 @@ def rendered(facts: Facts) -> str:
 {", ".join(card.tasks)} ({", ".join(names)}) of a person in a window of {height}×{width} pixels
 (height × width), from one pass of a vision transformer of width {backbone.dim} with
 {backbone.depth} blocks. {facts.parameters:,} weights, {facts.nbytes / 1e6:.1f} MB, {card.licence}.
-Written by vitruvian {__version__}; every number was measured, with the command beside it.
+Written by vitruvian {__version__}; every number was measured, by the commands at the end.
 
 ```python
 import vitruvian as vi
 
-people = vi.load("{card.name}")("photo.jpg")
+people = vi.load("{DEFAULT if card.name == DEFAULT else facts.name}")("photo.jpg")
 ```
 """
     sections = [

@@ -21,6 +21,7 @@ from vitruvian.recipes.training import prepared
 from vitruvian.synth import production
 from vitruvian.synth.recipe import Settings
 from vitruvian.synth.writer import Job
+from vitruvian.train.optim import build_optimiser
 
 _SEED = 700_001  # of the few pictures that are rendered to measure with
 _PICTURES = 8  # two groups of four views; the first picture warms up
@@ -107,4 +108,10 @@ def _train(run: Run, device: torch.device) -> tuple[float, float]:
         torch.stack([loss.float() for loss in losses.values()]).sum().backward()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-    return (clock() - start) / many, prepare
+    step = (clock() - start) / many
+    optimiser = build_optimiser(made.network, run.loop.optimiser)
+    start = clock()
+    optimiser.step()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return step + (clock() - start) / run.batch, prepare

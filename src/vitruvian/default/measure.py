@@ -187,6 +187,8 @@ def mean_oks(measured: Measured) -> float | None:
 def score(weights: str, data: Path, out: Path, device: str, progress: Progress = quiet) -> float:
     """Return mean OKS of COCO's 17 points in true boxes: what weights are compared by.
 
+    Mirrored windows are averaged for all alike, whatever the weights ask for.
+
     Args:
         weights: to score.
         data: labelled photographs, or held-out renders.
@@ -196,7 +198,7 @@ def score(weights: str, data: Path, out: Path, device: str, progress: Progress =
     """
     plan = Plan(
         data=str(data), models=(weights,), tasks=("pose",),
-        points="coco17", device=device,
+        points="coco17", flip=True, device=device,
     )  # fmt: skip
     return evaluated(f"score {data.stem}", plan, out, progress).oks or 0.0
 
@@ -213,7 +215,8 @@ def found(
         evaluation: whose photographs.
         title: of them.
         detector: that finds.
-        confirmed_by: weights whose keypoints confirm boxes, see ``Predictor``; ``None`` for none.
+        confirmed_by: weights whose keypoints, averaged with mirrored windows as what ships asks
+            for, confirm boxes, see ``Predictor``; ``None`` for none.
     """
     see, limit = _eyes(detector, confirmed_by, evaluation.plan.device)
     metric, people = _counted(evaluation, see, limit)
@@ -259,7 +262,7 @@ def _eyes(detector: str, confirmed_by: str | None, device: str) -> tuple[_Eyes, 
             return boxes.boxes, boxes.scores
 
         return detected, limit
-    predictor = load(confirmed_by, detector=detector, tasks=["pose"], device=device)
+    predictor = load(confirmed_by, detector=detector, tasks=["pose"], flip=True, device=device)
     limit, predictor.confirm = predictor.confirm, 0.0
     if isinstance(predictor.detector, PeopleFinder):
         predictor.detector.min_score = LEAST

@@ -91,7 +91,7 @@ def publish(
         progress: see ``measure.Progress``.
 
     Raises:
-        InputError: the weights have no task.
+        InputError: the weights have no task, or began with weights of another licence.
         WeightsError: they cannot be read.
     """
     if Path(weights).is_dir() and (Path(weights) / "run.json").is_file():
@@ -99,6 +99,11 @@ def publish(
     network, card = load(weights, dtype=torch.float32)
     if not card.tasks:
         raise InputError(f"{weights}: an encoder without a task · wanted finetuned weights")
+    if card.licence not in ("unknown", _LICENCE):
+        raise InputError(
+            f"{weights}: {card.licence} · wanted weights that learned from rendered people, from "
+            f"nothing or from those of the package, which the card can call {_LICENCE}"
+        )
     trainings = history(*trained) if trained else history_of(weights)
     # Mirrored windows are worth a tenth of an OKS on photographs (docs/log.md).
     card = replace(card, name=name, flip=True, licence=_LICENCE, commercial="yes", source=None)

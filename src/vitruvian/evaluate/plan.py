@@ -75,7 +75,10 @@ class Plan:
     dtype: str = "auto"
 
     def described(self) -> dict[str, Any]:
-        """Return the plan as JSON values, with what was left open filled in."""
+        """Return the plan as JSON values, with what was left open filled in.
+
+        ``flip`` stays ``None`` where the weights decide.
+        """
         protocol = find_protocol(self.protocol)
         settings = self.settings or protocol.settings
         filled = replace(

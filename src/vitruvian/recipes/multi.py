@@ -47,8 +47,8 @@ def multi(
     """Return a training of several tasks that share a backbone and people's windows [V].
 
     A sample may lack labels of some tasks: it then counts for the others. Numbers as of our own
-    sizes in the other recipes, by Muon, with a moving average of the weights; go on at a larger
-    input with ``init`` and ``input_size=(512, 384)``.
+    sizes in the other recipes, by Muon (published sizes: AdamW as published), with a moving average
+    of the weights; go on at a larger input with ``init`` and ``input_size=(512, 384)``.
 
     Args:
         size: a key of ``SIZES``, or the backbone of initial weights.

@@ -30,7 +30,7 @@ from vitruvian.tasks.people import Found, People
 from vitruvian.train.parallel import Parallel
 
 INPUT: Size = (256, 256)
-"""Window (height, width) [V]: a person a tenth as tall as the picture still covers 3 cells."""
+"""Window (height, width) [V]: a person a tenth as tall as the picture still covers 6 cells."""
 EPOCHS = 20
 BATCH = 16
 EMA = 0.998

@@ -85,8 +85,9 @@ class Parts:
     def loss(self, output: Tensor, target: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return {"parts": cross-entropy[, "parts_dice": …]} for logits (B, C, h, w).
 
-        Logits are resized to the labels; the weighted cross-entropy is averaged over *all* pixels,
-        ignored ones counting as zero (published code).
+        Logits are resized to the labels, or to every ``stride``-th row and column of them; the
+        weighted cross-entropy is averaged over *all* of those, ignored ones counting as zero
+        (published code).
         """
         size = (target["labels"].shape[1], target["labels"].shape[2])
         logits = to_window(output, size, self.stride).float()

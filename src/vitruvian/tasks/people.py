@@ -66,7 +66,7 @@ class People:
             raise InputError(f"people with confirm {self.confirm} · wanted 0 to below 1")
 
     def head(self, dim: int) -> DenseHeadConfig:
-        """Return a head of half the stride of what it reads: 8 pixels a cell for patches of 16."""
+        """Return a head of half the stride of what it reads (the recipe puts a neck before it)."""
         width = max(32, dim // 2)
         return DenseHeadConfig(
             in_dim=dim, out=self.channels, widths=(width,), refine=(width,), refine_kernel=3,
