@@ -239,7 +239,12 @@ def _on_photographs(facts: Facts) -> str:
             lines.append(
                 f"| {one.title} | {one.photographs} | {one.people} | {' | '.join(cells)} |"
             )
-        lines += ["", "People of less than 4 % of the photograph's longer side do not count.\n"]
+        lines += [
+            "",
+            "People of less than 4 % of the photograph's longer side do not count. This table is "
+            "measured by the\ncommand that writes this page, `vitruvian weights card WEIGHTS --out "
+            "FOLDER --heldout … --photos …`.\n",
+        ]
     if facts.failures:
         lines += [
             "The worst of all, truth first, then the answer, then the error:\n",
