@@ -105,7 +105,7 @@ def publish(
             f"nothing or from those of the package, which the card can call {_LICENCE}"
         )
     trainings = history(*trained) if trained else history_of(weights)
-    # Mirrored windows are worth a tenth of an OKS on photographs (docs/log.md).
+    # Mirrored windows are worth 0.05 to 0.09 of the OKS on photographs (docs/log.md).
     card = replace(card, name=name, flip=True, licence=_LICENCE, commercial="yes", source=None)
     target = out / f"{name}.safetensors"
     network = network.half()
