@@ -23,6 +23,7 @@ from vitruvian.default.recipe import (
 from vitruvian.errors import InputError
 from vitruvian.files import read_json
 from vitruvian.model.opening import open_file, open_weights
+from vitruvian.model.weights import load, save
 
 
 @pytest.mark.parametrize("name", BUDGETS)
@@ -90,6 +91,10 @@ def test_a_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
 def test_what_is_missing_at_the_end_is_said_at_the_beginning(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         _check([tmp_path / "photos.json"], None)
+    network, card = load("default")
+    save(tmp_path / "w.safetensors", network, replace(card, licence="CC-BY-NC-4.0"))
+    with pytest.raises(InputError, match=r"--init .*CC-BY-NC-4\.0 · wanted weights that learned"):
+        _check([], str(tmp_path / "w.safetensors"))
 
 
 @pytest.mark.slow

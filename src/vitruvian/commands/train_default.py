@@ -85,13 +85,18 @@ def default(
 
 def _check(photos: Sequence[Path], init: str | None) -> None:
     """See before hours of work that what is needed at the end is there."""
+    from vitruvian.default.publish import need_own
     from vitruvian.model.opening import open_weights
 
     for path in photos:
         if not path.is_file():
             raise InputError(f"--photos {path}: no such file · wanted a COCO JSON of keypoints")
-    if init is not None and not open_weights(init).card.tasks:
+    if init is None:
+        return
+    card = open_weights(init).card
+    if not card.tasks:
         raise InputError(f"--init {init}: an encoder · wanted finetuned weights to improve")
+    need_own(card, f"--init {init}")
 
 
 def _carry_out(stage: "Stage", workers: int | None, device: str) -> int:

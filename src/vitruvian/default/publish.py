@@ -27,6 +27,7 @@ from vitruvian.default.recipe import FINDER
 from vitruvian.errors import InputError
 from vitruvian.evaluate.plan import Plan
 from vitruvian.files import write_bytes
+from vitruvian.model.card import Card
 from vitruvian.model.catalogue import DEFAULT, SHIPPED
 from vitruvian.model.weights import load, save
 from vitruvian.recipes.run import Run
@@ -99,11 +100,7 @@ def publish(
     network, card = load(weights, dtype=torch.float32)
     if not card.tasks:
         raise InputError(f"{weights}: an encoder without a task · wanted finetuned weights")
-    if card.licence not in ("unknown", _LICENCE):
-        raise InputError(
-            f"{weights}: {card.licence} · wanted weights that learned from rendered people, from "
-            f"nothing or from those of the package, which the card can call {_LICENCE}"
-        )
+    need_own(card, str(weights))
     trainings = history(*trained) if trained else history_of(weights)
     # Mirrored windows are worth 0.05 to 0.09 of the OKS on photographs (docs/log.md).
     card = replace(card, name=name, flip=True, licence=_LICENCE, commercial="yes", source=None)
@@ -160,6 +157,15 @@ def publish(
     return Published(weights=target, card=page, failures=sheet)
 
 
+def need_own(card: Card, where: str) -> None:
+    """Refuse weights that began with others' and keep their licence."""
+    if card.licence not in ("unknown", _LICENCE):
+        raise InputError(
+            f"{where}: {card.licence} · wanted weights that learned from rendered people, from "
+            f"nothing or from those of the package, which the card can call {_LICENCE}"
+        )
+
+
 def exported(folder: Path, out: Path) -> Path:
     """Write the weights of a training's best checkpoint, or else its last, into ``out``.
 
@@ -192,6 +198,7 @@ def publish_finder(
         device: of the networks.
     """
     network, card = load(weights, dtype=torch.float32)
+    need_own(card, str(weights))
     card = replace(
         card, name=target.stem, flip=True, licence=_LICENCE, commercial="yes", source=None
     )

@@ -20,9 +20,9 @@ from vitruvian.vocabulary import Vocabulary
 WEIGHTS = {"pose": 1.0, "parts": 1.0, "depth": 4.0, "normals": 1.0}
 """Factors of the tasks' losses [V]: about equal after the first tenth of a training."""
 EMPHASIS = {"body": 4.0}
-"""Of groups of points [V]: as one of six equals a body weighs a sixth, and hands a third."""
+"""Factors of groups of points [V]: of six equals the body is a sixth, the hands a third."""
 LABEL_STRIDE = 3
-"""Of the parts' loss [V]: a window in full takes a sixth of a small network's step."""
+"""Of the parts' loss [V]: a window in full makes a small network's step 6 % dearer."""
 EMA = 0.999
 RATE = 5e-3
 """Learning rate of our own sizes [V], by Muon: it needs about two thirds of the samples that AdamW

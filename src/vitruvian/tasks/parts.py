@@ -38,7 +38,7 @@ class Parts:
         around: what pixels outside of a person's label map are: "ignored", or "background", which
             is true of maps that hold all of a person, as rendered ones do.
         stride: the loss looks at every so many-th row and column of the window (1 published); finer
-            ones than the head's own say little more, and cost a small network's training dearly.
+            ones than the head's own say little more, and cost a small network some of its time.
     """
 
     vocabulary: Vocabulary = field(default_factory=lambda: vocabularies.load("parts28"))
