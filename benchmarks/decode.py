@@ -21,7 +21,7 @@ import torch.nn.functional as F
 
 from vitruvian.geometry import Crop
 from vitruvian.tasks import View
-from vitruvian.tasks.pose import decode_heatmaps, encode_heatmaps
+from vitruvian.tasks.heatmaps import decode_heatmaps, encode_heatmaps
 from vitruvian.tasks.task import resampled_argmax
 
 ROUNDS = 9

@@ -57,7 +57,7 @@ def constructor(value: type) -> str:
 
 def test_names_and_signatures(golden: Golden) -> None:
     from vitruvian.model import MAE, Network, load, load_network
-    from vitruvian.tasks.pose import decode_heatmaps
+    from vitruvian.tasks.heatmaps import decode_heatmaps
 
     low_level = {
         "vitruvian.model.load": load,
@@ -65,7 +65,7 @@ def test_names_and_signatures(golden: Golden) -> None:
         "vitruvian.model.Network.__call__": Network.forward,
         "vitruvian.model.Network.features": Network.features,
         "vitruvian.model.MAE": MAE,
-        "vitruvian.tasks.pose.decode_heatmaps": decode_heatmaps,
+        "vitruvian.tasks.heatmaps.decode_heatmaps": decode_heatmaps,
     }
     surface = {f"vitruvian.{name}": getattr(vitruvian, name) for name in vitruvian.__all__}
     golden(

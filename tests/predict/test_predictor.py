@@ -72,7 +72,7 @@ def test_windows_equal_the_published_pipeline():
     pixels = (window.astype(np.float32) - model.mean) / model.std
     with torch.inference_mode():
         maps = model.network(torch.tensor(pixels, dtype=torch.float32).movedim(-1, 0)[None])["pose"]
-    from vitruvian.tasks.pose import decode_heatmaps
+    from vitruvian.tasks.heatmaps import decode_heatmaps
 
     xy, scores = decode_heatmaps(maps)
     scale = (np.array(INPUT[::-1]) - 1) / (np.array(maps.shape[:1:-1]) - 1)

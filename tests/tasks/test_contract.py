@@ -13,7 +13,7 @@ from vitruvian.model.network import Network, NetworkConfig
 from vitruvian.model.vit import ViTConfig
 from vitruvian.person import Person, Points, Raster
 from vitruvian.tasks import TASKS, View, make
-from vitruvian.tasks.pose import encode_heatmaps
+from vitruvian.tasks.heatmaps import encode_heatmaps
 
 WINDOW = (128, 96)
 IMAGE = (120, 110)

@@ -285,7 +285,7 @@ def _self_test() -> Iterator[Finding]:
     from vitruvian.model.heads import DenseHeadConfig
     from vitruvian.model.network import Network, NetworkConfig
     from vitruvian.model.sizes import SIZES
-    from vitruvian.tasks.pose import decode_heatmaps
+    from vitruvian.tasks.heatmaps import decode_heatmaps
 
     start = time.perf_counter()
     backbone = SIZES["nano"]
