@@ -21,7 +21,9 @@ Canvas = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
 SURE = 0.3
-"""Points scoring less are drawn faint and hollow; none is ever left out."""
+"""Points scoring less are drawn hollow, the fainter the less they score; none is ever left out."""
+_FAINT = (0.15, 0.35, 0.55)
+"""Opacities of thirds of what is below ``SURE``; occluded points count by their scores too."""
 INVALID_GREY = 100
 """Level of invalid pixels in pictures of scalar maps (published code)."""
 TRACK_COLOURS: tuple[Colour, ...] = (
@@ -46,6 +48,8 @@ def stroke(person: Person, size: tuple[int, int]) -> float:
 def paint_points(canvas: Canvas, points: Points, width: float, sure: float = SURE) -> None:
     """Draw links and dots; what is unsure (a score below ``sure``, or occluded) faint and hollow.
 
+    The less a point scores, the fainter it is: a wild guess does not hide what was found.
+
     Args:
         canvas: RGB uint8, changed in place.
         points: in canvas pixels; those without a place are not drawn.
@@ -66,13 +70,24 @@ def paint_points(canvas: Canvas, points: Points, width: float, sure: float = SUR
         if there[link.a] and there[link.b]
     ]
     colours = _dot_colours(points.vocabulary)
-    faint = canvas.copy()
-    for a, b, colour, thick in links:
-        if not (solid[a] and solid[b]):
+    shares = np.clip(points.scores / max(sure, 1e-9), 0, 1)
+    levels = np.clip(np.ceil(shares * len(_FAINT)).astype(int) - 1, 0, len(_FAINT) - 1)
+    for level, opacity in enumerate(_FAINT):
+        rows = np.flatnonzero(there & ~solid & (levels == level))
+        lines = [
+            link
+            for link in links
+            if not (solid[link[0]] and solid[link[1]])
+            and min(levels[link[0]], levels[link[1]]) == level
+        ]
+        if not (len(rows) or lines):
+            continue
+        faint = canvas.copy()
+        for a, b, colour, thick in lines:
             _line(faint, xy[a], xy[b], colour, thick * 0.7)
-    for row in np.flatnonzero(there & ~solid):
-        _ring(faint, xy[row], radii[row], colours[row])
-    cv2.addWeighted(faint, 0.55, canvas, 0.45, 0, dst=canvas)
+        for row in rows:
+            _ring(faint, xy[row], radii[row], colours[row])
+        cv2.addWeighted(faint, opacity, canvas, 1 - opacity, 0, dst=canvas)
     sure_links = [link for link in links if solid[link[0]] and solid[link[1]]]
     for a, b, colour, thick in sure_links:
         if thick >= 2.5:  # a dark rim lifts the lines off bright clothes
