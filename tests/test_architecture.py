@@ -70,7 +70,7 @@ ARROWS = {
     "data": f"{GROUND} formats",  # never hears of tasks
     "train": "errors files model data",  # never hears of tasks
     "recipes": f"{GROUND} draw model metrics tasks data train",
-    "predict": f"{GROUND} formats model tasks",  # boxes come from files
+    "predict": f"{GROUND} formats metrics model tasks",  # boxes come from files
     "evaluate": f"{SEEING} data",
     "export": f"{GROUND} model tasks predict",
     "bench": SEEING,

@@ -23,6 +23,7 @@ from vitruvian.model.sizes import SIZES
 from vitruvian.model.weights import save
 from vitruvian.person import Person, Sample
 from vitruvian.predict import load as loading
+from vitruvian.predict.confirm import ConfirmedFinder
 from vitruvian.predict.people import PeopleFinder
 from vitruvian.recipes import Part, Run, people
 from vitruvian.recipes.people import (
@@ -239,7 +240,7 @@ def test_the_weights_in_the_package_open() -> None:
     assert len(found) == 1
 
 
-def test_keypoints_decide_about_everybody_who_could_reach_the_limit(
+def test_keypoints_confirm_boxes_where_the_card_says_from_which_score_on(
     learned: tuple[Run, Network], tmp_path: Path
 ) -> None:
     run, network = learned
@@ -247,15 +248,12 @@ def test_keypoints_decide_about_everybody_who_could_reach_the_limit(
     sure = replace(run, people=replace(run.people, min_score=0.6, confirm=0.2))
     place = tmp_path / "sure.safetensors"
     save(place, network, card_of(sure, "people"))
-    see = loading.load("default", detector=place, device="cpu", tasks=["pose"])
-    assert isinstance(see.detector, PeopleFinder)
-    assert see.confirm == 0.2
-    assert see.detector.min_score == pytest.approx(0.2 / 0.75)
-    for asked in ({"confirm": 0.0}, {"min_score": 0.4}, {"tasks": ["parts"]}):
-        other = loading.load(
-            "default", **{"detector": place, "device": "cpu", "tasks": ["pose"], **asked}
-        )
-        assert isinstance(other.detector, PeopleFinder)
-        assert (other.confirm, other.detector.min_score) == (0.0, asked.get("min_score", 0.6))
+    for given, limit in ((None, 0.2), (0.3, 0.3), (0.0, 0.0)):
+        see = vi.load("default", detector=place, device="cpu", min_score=given, tasks=["parts"])
+        assert isinstance(see.detector, ConfirmedFinder)
+        assert (see.detector.min_score, see.detector.finder.min_score) == (limit, limit)
+    plain = loading.open_detector(place, None, "cpu", confirm=False)
+    assert isinstance(plain, PeopleFinder)
+    assert plain.min_score == 0.6
     with pytest.raises(InputError, match="0 to below 1"):
         People(confirm=1.0)

@@ -97,15 +97,20 @@ def test_flip_averaging_of_a_mirrored_window_is_the_mirrored_answer():
     model = a_model("pose", "parts", "depth", "normals")
     predictor = Predictor([model], WholeImage(), flip=True)
     window = a_picture(size=INPUT)[None]
-    straight = predictor._forward(model, model.tasks, window)
-    mirrored = predictor._forward(model, model.tasks, np.ascontiguousarray(window[:, :, ::-1]))
-    once = Predictor([model], WholeImage())._forward(model, model.tasks, window)
+
+    def seen(predictor, window):
+        (model,) = predictor.models
+        return predictor._forward(model, model.tasks, window)
+
+    straight = seen(predictor, window)
+    mirrored = seen(predictor, np.ascontiguousarray(window[:, :, ::-1]))
+    once = seen(Predictor([model], WholeImage()), window)
     for name, task in model.tasks.items():
         torch.testing.assert_close(task.unmirror(mirrored[name]), straight[name])
         assert not torch.allclose(once[name], straight[name], atol=1e-3)
     ours = replace(model, flip=True)  # as weights may ask for
     for told, wanted in ((None, straight), (False, once)):
-        found = Predictor([ours], WholeImage(), flip=told)._forward(ours, ours.tasks, window)
+        found = seen(Predictor([ours], WholeImage(), flip=told), window)
         torch.testing.assert_close(found, wanted)
 
 
@@ -164,8 +169,8 @@ def test_two_models_share_windows_and_answer_together(monkeypatch):
     from vitruvian.predict import predictor as module
 
     cuts = []
-    original = module._window
-    monkeypatch.setattr(module, "_window", lambda *a: cuts.append(1) or original(*a))
+    original = module.cut
+    monkeypatch.setattr(module, "cut", lambda *a, **b: cuts.append(1) or original(*a, **b))
     both = Predictor([a_model("pose"), a_model("parts", seed=1)], WholeImage())
     people = both(a_picture(), TWO)
     assert set(people[0].annotations) == {"pose", "parts"}
@@ -225,29 +230,3 @@ def test_half_precision_on_request():
     predictor = Predictor([a_model("pose", "depth")], WholeImage(), dtype="bf16", device="cpu")
     (person,) = predictor(a_picture())
     assert person.points().scores.dtype == np.float32
-
-
-class Finds:
-    """A detector that always answers the same."""
-
-    score_kind = "sigmoid"
-
-    def detect(self, images, names):
-        return [TWO for _ in images]
-
-
-def test_boxes_without_clear_points_are_left_out_unless_they_were_given():
-    model, image = a_model("pose", "parts"), a_picture()
-    whole = Predictor([model], Finds())(image)
-    assert len(whole) == 2
-    products = [person.score * person.points().scores.mean() for person in whole]
-    between = float(np.mean(products))
-    best = int(np.argmax(products))
-    chosen = Predictor([model], Finds(), confirm=between)
-    (left,) = chosen(image)
-    np.testing.assert_array_equal(left.box, whole[best].box)
-    np.testing.assert_array_equal(left.raster("parts").values, whole[best].raster("parts").values)
-    assert len(chosen(image, TWO)) == 2
-    assert len(Predictor([model], Finds(), confirm=9.0, tasks=["parts"])(image)) == 2
-    with pytest.raises(InputError, match="0 for no limit"):
-        Predictor([model], Finds(), confirm=-1)

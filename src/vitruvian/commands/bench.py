@@ -83,7 +83,7 @@ def bench(
         "random_weights": not model,
         "people": people,
         "batch": batch,
-        "flip": [model.flip if flip is None else flip for model in models],
+        "flip": [model.flip for model in predictor.models],
         "milliseconds": {name: round(value, 2) for name, value in stages.items()},
         "total_milliseconds": round(sum(stages.values()), 2),
         "peak_memory_gb": _peak_memory(predictor),

@@ -74,7 +74,7 @@ class Person:
         """Load the detector."""
         if self.make is not None:
             return _Finder(self.make(), self.side, self.batch)
-        found = open_detector(self.detector, _LOWEST, self.device)
+        found = open_detector(self.detector, _LOWEST, self.device, confirm=False)
         return _Finder(found, self.side, self.batch)
 
 

@@ -25,10 +25,10 @@ from vitruvian.image import resize
 from vitruvian.metrics import BoxAP
 from vitruvian.model.catalogue import find
 from vitruvian.model.opening import open_weights
-from vitruvian.person import Sample
-from vitruvian.predict.load import load, open_detector
+from vitruvian.predict.confirm import ConfirmedFinder
+from vitruvian.predict.detect import Detector
+from vitruvian.predict.load import open_detector, open_model
 from vitruvian.predict.people import PeopleFinder
-from vitruvian.predict.predictor import confidence
 
 POINTS = ("coco17", "common114")
 """Vocabularies keypoints are measured in besides the weights' own; common114 are those of the 133
@@ -215,11 +215,11 @@ def found(
         evaluation: whose photographs.
         title: of them.
         detector: that finds.
-        confirmed_by: weights whose keypoints, averaged with mirrored windows as what ships asks
-            for, confirm boxes, see ``Predictor``; ``None`` for none.
+        confirmed_by: weights whose keypoints confirm boxes, see ``ConfirmedFinder``; ``None`` for
+            none.
     """
-    see, limit = _eyes(detector, confirmed_by, evaluation.plan.device)
-    metric, people = _counted(evaluation, see, limit)
+    eyes, limit = _eyes(detector, confirmed_by, evaluation.plan.device)
+    metric, people = _counted(evaluation, eyes, limit)
     return Finding(
         title=title, photographs=len(evaluation.cases), people=people, numbers=metric.result()
     )
@@ -239,43 +239,28 @@ def limits(finder: str, weights: str, heldout: Path, device: str) -> dict[str, f
     evaluation = prepare(Plan(data=str(heldout), models=(weights,), tasks=("pose",), device=device))
     best: dict[str, float] = {}
     for name, confirmed_by in (("min_score", None), ("confirm", weights)):
-        see, _ = _eyes(finder, confirmed_by, device)
-        limit = _counted(evaluation, see, 0.0)[0].best_limit()
+        eyes, _ = _eyes(finder, confirmed_by, device)
+        limit = _counted(evaluation, eyes, 0.0)[0].best_limit()
         if limit is not None:
             best[name] = round(limit, 3)
     return best
 
 
-_Eyes = Callable[[Sample], tuple[NDArray[np.float64], NDArray[np.float64]]]
-"""From a photograph to boxes and the scores that decide who is reported."""
-
-
-def _eyes(detector: str, confirmed_by: str | None, device: str) -> tuple[_Eyes, float]:
+def _eyes(detector: str, confirmed_by: str | None, device: str) -> tuple[Detector, float]:
     """Return what finds people, of our own finders down to ``LEAST``, and the limit to report."""
+    finder = open_detector(detector, None, device, confirm=False)
+    if not isinstance(finder, PeopleFinder):
+        return finder, 0.0
     if confirmed_by is None:
-        finder, limit = open_detector(detector, None, device), 0.0
-        if isinstance(finder, PeopleFinder):
-            limit, finder.min_score = finder.min_score, LEAST
-
-        def detected(sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-            (boxes,) = finder.detect([sample.image], [sample.name])
-            return boxes.boxes, boxes.scores
-
-        return detected, limit
-    predictor = load(confirmed_by, detector=detector, tasks=["pose"], flip=True, device=device)
-    limit, predictor.confirm = predictor.confirm, 0.0
-    if isinstance(predictor.detector, PeopleFinder):
-        predictor.detector.min_score = LEAST
-
-    def confirmed(sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        people = predictor(sample.image)
-        boxes = np.array([person.box for person in people]).reshape(-1, 4)
-        return boxes, np.array([confidence(person) for person in people])
-
-    return confirmed, limit
+        limit, finder.min_score = finder.min_score, LEAST
+        return finder, limit
+    model = open_model(confirmed_by, "pose", {}, "card")
+    eyes = ConfirmedFinder(finder, model, min_score=0.0, device=device)
+    finder.min_score = LEAST
+    return eyes, finder.confirm
 
 
-def _counted(evaluation: Evaluation, see: _Eyes, limit: float) -> tuple[BoxAP, int]:
+def _counted(evaluation: Evaluation, eyes: Detector, limit: float) -> tuple[BoxAP, int]:
     """Return how people are found, and how many there are."""
     metric, people = BoxAP(sure=limit), 0
     for place in range(len(evaluation.cases)):
@@ -283,8 +268,8 @@ def _counted(evaluation: Evaluation, see: _Eyes, limit: float) -> tuple[BoxAP, i
         truth = np.array([person.box for person in sample.people]).reshape(-1, 4)
         sides = (truth[:, 2:] - truth[:, :2]).max(axis=1, initial=0)
         small = sides < SMALL * max(sample.size)
-        boxes, scores = see(sample)
-        metric.update(boxes=boxes, scores=scores, truth=truth, ignored=small)
+        (found,) = eyes.detect([sample.image], [sample.name])
+        metric.update(boxes=found.boxes, scores=found.scores, truth=truth, ignored=small)
         people += int((~small).sum())
     return metric, people
 

@@ -8,7 +8,9 @@ from typing import Any, Literal, get_args
 
 from vitruvian.errors import InputError, MissingExtraError, unknown_name
 from vitruvian.formats.boxes import read_coco, read_mot
+from vitruvian.model.catalogue import DEFAULT
 from vitruvian.model.weights import load as load_weights
+from vitruvian.predict.confirm import ConfirmedFinder
 from vitruvian.predict.detect import (
     DEFAULT_DETECTOR,
     Boxes,
@@ -22,7 +24,6 @@ from vitruvian.predict.people import BUILT_IN, PeopleFinder
 from vitruvian.predict.predictor import Model, Predictor
 from vitruvian.tasks import TASKS, make
 
-_SURE = 0.75  # 19 of 20 boxes' keypoints have a lower mean score (docs/log.md)
 Normalisation = Literal["card", "full", "lite"]
 _PUBLISHED = {
     # The published pipelines disagree: training and the full scripts, and the "lite" scripts.
@@ -59,8 +60,7 @@ def load(
         min_score: people found with a lower score are left out; by default what our weights say,
             0.5 for transformers' detectors, 0 for files of boxes.
         **options: further arguments of :class:`Predictor`: framing, mask, flip, exact, batch,
-            dtype, and confirm, by default what the weights that find people say (0 with a
-            ``min_score`` of your own).
+            dtype.
 
     Raises:
         WeightsError: for weights that are missing, damaged or for something else.
@@ -78,12 +78,7 @@ def load(
     opened = [open_model(model, only, settings or {}, normalisation) for model in models]
     named = isinstance(detector, str | Path)
     finder = open_detector(detector, min_score, device) if named else detector
-    predictor = Predictor(opened, finder, tasks=tasks, device=device, **options)
-    undecided = min_score is None and "confirm" not in options and "pose" in predictor.tasks
-    if named and undecided and isinstance(finder, PeopleFinder) and finder.confirm > 0:
-        # Keypoints decide about everybody whose box could still reach the limit.
-        predictor.confirm, finder.min_score = finder.confirm, finder.confirm / _SURE
-    return predictor
+    return Predictor(opened, finder, tasks=tasks, device=device, **options)
 
 
 def open_model(
@@ -132,8 +127,18 @@ def open_model(
     return replace(opened, mean=mean, std=std)
 
 
-def open_detector(detector: str | Path, min_score: float | None, device: str) -> Detector:
-    """Return the detector a name stands for, see ``load``."""
+def open_detector(
+    detector: str | Path, min_score: float | None, device: str, *, confirm: bool = True
+) -> Detector:
+    """Return the detector a name stands for, see ``load``.
+
+    Args:
+        detector: the name.
+        min_score: people scored lower are left out.
+        device: of the networks.
+        confirm: have the boxes of a detector of our own confirmed by the keypoints that the
+            package's weights find in them, if its card says from which score on.
+    """
     name = str(detector)
     if name == "whole":
         if min_score is not None:
@@ -146,10 +151,13 @@ def open_detector(detector: str | Path, min_score: float | None, device: str) ->
         known = {str(frame): Boxes(*found) for frame, found in read_mot(name).items()}
         return GivenBoxes(known, min_score=min_score or 0.0)
     place = str(pick_device(device))
-    if name == "auto" and BUILT_IN.is_file():
-        return PeopleFinder(BUILT_IN, min_score=min_score, device=place)
-    if name.lower().endswith(".safetensors"):
-        return PeopleFinder(name, min_score=min_score, device=place)
+    ours = str(BUILT_IN) if name == "auto" and BUILT_IN.is_file() else name
+    if ours.lower().endswith(".safetensors"):
+        finder = PeopleFinder(ours, min_score=min_score, device=place)
+        if not confirm or finder.confirm == 0:
+            return finder
+        model = open_model(DEFAULT, "pose", {}, "card")
+        return ConfirmedFinder(finder, model, min_score=min_score, device=place)
     score = 0.5 if min_score is None else min_score
     source = DEFAULT_DETECTOR if name == "auto" else name
     try:

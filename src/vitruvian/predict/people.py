@@ -30,7 +30,7 @@ class PeopleFinder:
 
     score_kind: ScoreKind = "sigmoid"
     confirm: float
-    """What a box's score times its keypoints' should be at least, see ``Predictor``."""
+    """The least score of people whom keypoints confirm, see ``ConfirmedFinder``; 0 if unknown."""
     min_score: float
     """Who scores lower is left out."""
 

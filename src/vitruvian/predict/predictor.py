@@ -22,9 +22,10 @@ from vitruvian import image as images
 from vitruvian.errors import InputError, VitruvianError, unknown_name
 from vitruvian.geometry import Crop, Size
 from vitruvian.model.network import Network
-from vitruvian.person import Annotation, Person, Points, Raster, Sample
+from vitruvian.person import Annotation, Person, Raster, Sample
 from vitruvian.predict.detect import Boxes, Detector
 from vitruvian.predict.device import pick_device, pick_dtype
+from vitruvian.predict.windows import around, cut, solid
 from vitruvian.tasks import Framing, Task, View
 
 Picture = str | Path | bytes | NDArray[np.uint8]
@@ -104,7 +105,6 @@ class Predictor:
         mask: Literal["parts", "none"] = "parts",
         flip: bool | None = None,
         exact: bool = False,
-        confirm: float = 0.0,
         batch: int = 4,
         device: str = "auto",
         dtype: str = "auto",
@@ -121,9 +121,6 @@ class Predictor:
             mask: "parts" marks depth and normals off the person invalid where parts are known.
             flip: average with the prediction for the mirrored window; ``None`` as each model says.
             exact: published numerics where the default corrects them, see the tasks.
-            confirm: leave out whom the detector found if their box's score times the mean score of
-                their keypoints is lower: where nobody is, points are unclear too. Boxes that are
-                given, and people without keypoints, stay.
             batch: windows per forward pass.
             device: "auto", "cpu", "cuda[:N]" or "mps".
             dtype: "auto" (bf16 on CUDA, fp32 elsewhere), "fp32", "bf16" or "fp16".
@@ -133,8 +130,6 @@ class Predictor:
         """
         if batch < 1:
             raise InputError(f"batch {batch}: it needs at least 1 window per forward pass")
-        if confirm < 0:
-            raise InputError(f"confirm {confirm} · wanted a product of scores, 0 for no limit")
         for kind, given, known in (
             ("framing", framing, get_args(Framing)),
             ("mask", mask, ("parts", "none")),
@@ -157,9 +152,13 @@ class Predictor:
         self.dtype = pick_dtype(dtype, self.device)
         self.detector, self.mask = detector, mask
         self.framing: Framing = framing
-        self.flip, self.exact, self.batch, self.confirm = flip, exact, batch, confirm
+        self.exact, self.batch = exact, batch
         self.models = [
-            replace(model, tasks={n: t for n, t in model.tasks.items() if n in wanted})
+            replace(
+                model,
+                tasks={n: t for n, t in model.tasks.items() if n in wanted},
+                flip=model.flip if flip is None else flip,
+            )
             for model in models
         ]
         self.models = [model for model in self.models if model.tasks]
@@ -246,7 +245,6 @@ class Predictor:
         boxes: Sequence[Boxes] | None = None,
     ) -> list[Outcome]:
         names, arrays = [name for name, _ in pictures], [array for _, array in pictures]
-        limit = self.confirm if boxes is None and "pose" in self.tasks else 0.0
         if boxes is None:
             with self._clock("detect"):
                 boxes = self.detector.detect(arrays, names)
@@ -268,18 +266,14 @@ class Predictor:
         for outcome, found in zip(outcomes, people, strict=True):
             try:
                 for person in found:
-                    Crop.from_box(_solid(person.box), self.models[0].input_size)
+                    Crop.from_box(solid(person.box), self.models[0].input_size)
             except InputError as error:
                 outcome.error, found[:] = error, []
         for shared in self._passes:
-            self._run(shared, arrays, people, wholes, limit)
+            self._run(shared, arrays, people, wholes)
         for outcome, found, whole in zip(outcomes, people, wholes, strict=True):
             assert outcome.sample is not None
-            masked = tuple(
-                person.having(**self._masked(person.annotations))
-                for person in found
-                if limit == 0 or confidence(person) >= limit
-            )
+            masked = tuple(person.having(**self._masked(person.annotations)) for person in found)
             rasters = {name: r for name, r in self._masked(whole).items() if isinstance(r, Raster)}
             outcome.sample = replace(outcome.sample, people=masked, rasters=rasters)
             if outcome.error is not None:
@@ -306,17 +300,13 @@ class Predictor:
         arrays: Sequence[NDArray[np.uint8]],
         people: list[list[Person]],
         wholes: list[dict[str, Raster]],
-        limit: float,
     ) -> None:
-        """Fill in what the tasks of one pass say about every person (or every whole picture).
-
-        Of people whose keypoints do not confirm them, other tasks are not decoded.
-        """
+        """Fill in what the tasks of one pass say about every person (or every whole picture)."""
         jobs: list[_Job] = []
         for index, (array, found) in enumerate(zip(arrays, people, strict=True)):
             size = (array.shape[0], array.shape[1])
             if shared.framing == "person":
-                crops = [Crop.from_box(_solid(person.box), shared.size) for person in found]
+                crops = [Crop.from_box(solid(person.box), shared.size) for person in found]
                 jobs += [_Job(index, i, View(crop, size)) for i, crop in enumerate(crops)]
             else:
                 make = Crop.pad if shared.framing == "pad" else Crop.stretch
@@ -324,21 +314,21 @@ class Predictor:
         for start in range(0, len(jobs), self.batch):
             part = jobs[start : start + self.batch]
             with self._clock("crop"):
-                windows = np.stack([_window(arrays[job.outcome], job.view, shared) for job in part])
+                windows = np.stack(
+                    [
+                        cut(arrays[job.outcome], job.view, shared.framing, second=shared.second)
+                        for job in part
+                    ]
+                )
             views = [job.view for job in part]
             for model, tasks in shared.work.values():
                 with self._clock("forward"):
                     outputs = self._forward(model, tasks, windows)
                 with self._clock("decode"):
-                    chosen = list(range(len(part)))
-                    for name in sorted(tasks, key=lambda name: name != "pose"):  # which decides
-                        decoded = tasks[name].decode(
-                            outputs[name][chosen], [views[i] for i in chosen], exact=self.exact
-                        )
-                        for i, annotation in zip(chosen, decoded, strict=True):
-                            part[i].found[name] = annotation
-                        if name == "pose" and limit > 0:
-                            chosen = [i for i in chosen if self._believed(part[i], people, limit)]
+                    for name, task in tasks.items():
+                        decoded = task.decode(outputs[name], views, exact=self.exact)
+                        for job, annotation in zip(part, decoded, strict=True):
+                            job.found[name] = annotation
         for job in jobs:
             if job.person is not None:
                 person = people[job.outcome][job.person]
@@ -347,13 +337,9 @@ class Predictor:
             whole = {n: a for n, a in job.found.items() if isinstance(a, Raster)}
             wholes[job.outcome].update(whole)
             people[job.outcome][:] = [
-                person.having(**{n: _window_of(r, person) for n, r in whole.items()})
+                person.having(**{n: around(r, person) for n, r in whole.items()})
                 for person in people[job.outcome]
             ]
-
-    def _believed(self, job: _Job, people: list[list[Person]], limit: float) -> bool:
-        assert job.person is not None  # keypoints come from people's windows
-        return confidence(people[job.outcome][job.person].having(**job.found)) >= limit
 
     @torch.inference_mode()
     def _forward(
@@ -361,7 +347,7 @@ class Predictor:
     ) -> dict[str, Tensor]:
         pixels = self._normalised(model, windows).to(self.dtype)
         outputs = _answers(model.network, tasks, pixels)
-        if model.flip if self.flip is None else self.flip:
+        if model.flip:
             mirrored = _answers(model.network, tasks, pixels.flip(-1))
             for name, task in tasks.items():
                 outputs[name] = (outputs[name] + task.unmirror(mirrored[name])) / 2
@@ -404,44 +390,3 @@ def _answers(network: Network, tasks: Iterable[str], pixels: Tensor) -> dict[str
     """Return the output of these heads alone, float32."""
     features = network.features(pixels)
     return {name: network.heads[name](features).float() for name in tasks}
-
-
-def confidence(person: Person) -> float:
-    """Return a person's box score times the mean score of their keypoints, if there are any."""
-    points = [a for a in person.annotations.values() if isinstance(a, Points)]
-    return person.score * float(np.prod([p.scores.mean() for p in points]))
-
-
-def _solid(box: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give a box of no width or height one pixel, so that a 1×1 picture still has a window."""
-    extent = box[2:] - box[:2]
-    grow = np.where(extent < 1, (1 - extent) / 2, 0)
-    return np.concatenate([box[:2] - grow, box[2:] + grow])
-
-
-def _window(image: NDArray[np.uint8], view: View, shared: _Pass) -> NDArray[np.uint8]:
-    """Cut one uint8 window, by the interpolation each published family used.
-
-    First generation: bilinear everywhere. Second: people's windows bicubic when enlarging, and
-    stretched pictures by area when shrinking, else bicubic.
-    """
-    size = view.crop.size
-    if shared.framing == "stretch":
-        method = "linear"
-        if shared.second:
-            method = "area" if size[1] < image.shape[1] else "cubic"
-        return images.resize(image, size, interpolation=method)
-    enlarging = min(view.crop.matrix[0, 0], view.crop.matrix[1, 1]) >= 1
-    cubic = shared.second and shared.framing == "person" and enlarging
-    return images.warp(image, view.crop.matrix, size, interpolation="cubic" if cubic else "linear")
-
-
-def _window_of(raster: Raster, person: Person) -> Raster:
-    """Return the part of a whole-picture raster around a person (25 % beyond the box)."""
-    height, width = raster.size
-    grow = 0.125 * (person.box[2:] - person.box[:2])
-    x0, y0 = np.floor(np.clip(person.box[:2] - grow, 0, [width - 1, height - 1])).astype(int)
-    x1, y1 = np.ceil(np.clip(person.box[2:] + grow, 0, [width - 1, height - 1])).astype(int)
-    inner = np.s_[y0 : y1 + 1, x0 : x1 + 1]
-    valid = None if raster.valid is None else raster.valid[inner]
-    return replace(raster, values=raster.values[inner], valid=valid, origin=(int(x0), int(y0)))

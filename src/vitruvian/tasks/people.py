@@ -39,8 +39,8 @@ class People:
 
     Attributes:
         min_score: who scores lower is not reported, unless another limit is asked for.
-        confirm: what the score times the mean score of a person's keypoints should be at least,
-            where somebody looks for these too; 0 for no such limit.
+        confirm: who scores lower, after keypoints were looked for in the box, is not reported; 0:
+            they are not looked for.
         max_overlap: a box that overlaps a better one by more (IoU) is a duplicate.
         box_weight: factor of the boxes' loss (5 in TTFNet).
         most: people reported on one picture.

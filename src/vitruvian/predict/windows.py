@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The windows that networks see, and the part of a whole picture's map that is a person's."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitruvian import image as images
+from vitruvian.person import Person, Raster
+from vitruvian.tasks import Framing, View
+
+
+def solid(box: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give a box of no width or height one pixel, so that a 1×1 picture still has a window."""
+    extent = box[2:] - box[:2]
+    grow = np.where(extent < 1, (1 - extent) / 2, 0)
+    return np.concatenate([box[:2] - grow, box[2:] + grow])
+
+
+def cut(
+    image: NDArray[np.uint8], view: View, framing: Framing, *, second: bool
+) -> NDArray[np.uint8]:
+    """Cut one uint8 window, by the interpolation each published family used.
+
+    First generation: bilinear everywhere. Second: people's windows bicubic when enlarging, and
+    stretched pictures by area when shrinking, else bicubic.
+    """
+    size = view.crop.size
+    if framing == "stretch":
+        method = "linear"
+        if second:
+            method = "area" if size[1] < image.shape[1] else "cubic"
+        return images.resize(image, size, interpolation=method)
+    enlarging = min(view.crop.matrix[0, 0], view.crop.matrix[1, 1]) >= 1
+    cubic = second and framing == "person" and enlarging
+    return images.warp(image, view.crop.matrix, size, interpolation="cubic" if cubic else "linear")
+
+
+def around(raster: Raster, person: Person) -> Raster:
+    """Return the part of a whole-picture raster around a person (25 % beyond the box)."""
+    height, width = raster.size
+    grow = 0.125 * (person.box[2:] - person.box[:2])
+    x0, y0 = np.floor(np.clip(person.box[:2] - grow, 0, [width - 1, height - 1])).astype(int)
+    x1, y1 = np.ceil(np.clip(person.box[2:] + grow, 0, [width - 1, height - 1])).astype(int)
+    inner = np.s_[y0 : y1 + 1, x0 : x1 + 1]
+    valid = None if raster.valid is None else raster.valid[inner]
+    return replace(raster, values=raster.values[inner], valid=valid, origin=(int(x0), int(y0)))

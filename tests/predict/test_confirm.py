@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boxes confirmed by keypoints: what scores become, and that no limit loses anybody."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vitruvian import image, vocabulary
+from vitruvian.person import Person, Points
+from vitruvian.predict.confirm import ConfirmedFinder, confidence
+from vitruvian.predict.detect import Boxes, WholeImage
+from vitruvian.predict.load import open_model
+from vitruvian.predict.people import PeopleFinder
+from vitruvian.predict.predictor import Model, Predictor
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return open_model("default", "pose", {}, "card")
+
+
+@pytest.fixture(scope="module")
+def picture() -> NDArray[np.uint8]:
+    """Noise, in which a finder that reports whatever scores 0.02 sees many unlikely people."""
+    noise = np.random.default_rng(3).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    return np.kron(noise, np.ones((8, 8, 1), np.uint8))
+
+
+def detected(model: Model, picture: NDArray[np.uint8], min_score: float) -> Boxes:
+    finder = ConfirmedFinder(PeopleFinder(), model, min_score=min_score, device="cpu")
+    (boxes,) = finder.detect([picture], [""])
+    return boxes
+
+
+def test_scores_are_those_of_the_box_and_of_the_points_in_windows_as_they_are(
+    model: Model, picture: NDArray[np.uint8]
+) -> None:
+    (plain,) = PeopleFinder(min_score=0.02).detect([picture], [""])
+    assert len(plain) > 4
+    people = Predictor([model], WholeImage(), tasks=["pose"], flip=False)(picture, plain)
+    wanted = np.array(
+        [score * min(1.0, person.points().scores.mean() / 0.75)
+         for score, person in zip(plain.scores, people, strict=True)]
+    )  # fmt: skip
+    keep = np.flatnonzero(wanted >= 0.02)
+    order = keep[np.argsort(-wanted[keep], kind="stable")]
+    found = detected(model, picture, 0.02)
+    np.testing.assert_array_equal(found.boxes, plain.boxes[order])
+    np.testing.assert_allclose(found.scores, wanted[order], rtol=1e-5)
+    assert (found.scores < plain.scores[order]).all()
+
+
+def test_a_limit_only_leaves_out(model: Model, picture: NDArray[np.uint8]) -> None:
+    everybody = detected(model, picture, 0.02)
+    limit = float(np.median(everybody.scores))
+    some = detected(model, picture, limit)
+    keep = everybody.scores >= limit
+    assert 0 < keep.sum() < len(keep)
+    np.testing.assert_array_equal(some.boxes, everybody.boxes[keep])
+    assert len(detected(model, picture, 1.0)) == 0
+
+
+def test_the_limit_is_the_finders_own_if_none_is_given(model: Model) -> None:
+    finder = PeopleFinder()
+    assert finder.confirm > 0
+    confirmed = ConfirmedFinder(finder, model, device="cpu")
+    assert confirmed.min_score == finder.min_score == finder.confirm
+
+
+@pytest.mark.parametrize(("means", "wanted"), [((), 0.8), ((1.0,), 0.8), ((0.3,), 0.32)])
+def test_unclear_points_lower_the_score(means: tuple[float, ...], wanted: float) -> None:
+    points = {
+        f"points{i}": Points(
+            vocabulary=vocabulary.load("coco17"), xy=np.zeros((17, 2)), scores=np.full(17, mean)
+        )
+        for i, mean in enumerate(means)
+    }
+    person = Person(box=np.array([0.0, 0, 9, 9]), score=0.8, annotations=points)
+    assert confidence(person) == pytest.approx(wanted)
+
+
+class Reports:
+    """A finder that always answers the same."""
+
+    score_kind = "sigmoid"
+    confirm = min_score = 0.1
+
+    def __init__(self, boxes: Boxes) -> None:
+        self.boxes = boxes
+
+    def detect(self, images: list[NDArray[np.uint8]], names: list[str]) -> list[Boxes]:
+        return [self.boxes for _ in images]
+
+
+def test_two_boxes_with_the_same_keypoints_are_one_person(model: Model) -> None:
+    photo = image.read(Path(__file__).parents[2] / "examples" / "photos" / "astronaut.jpg")
+    whole, most = [5.0, 5, 420, 511], [20.0, 10, 400, 505]
+    for scores, kept in (((0.9, 0.8), whole), ((0.7, 0.8), most)):
+        reports = Reports(Boxes(np.array([whole, most]), np.array(scores)))
+        finder = ConfirmedFinder(reports, model, device="cpu")  # type: ignore[arg-type]
+        (found,) = finder.detect([photo], [""])
+        np.testing.assert_array_equal(found.boxes, [kept])
+        nobody = ConfirmedFinder(reports, model, min_score=1.0, device="cpu")  # type: ignore[arg-type]
+        assert len(nobody.detect([photo], [""])[0]) == 0
