@@ -159,6 +159,8 @@ def test_low_scores_are_faint_never_missing() -> None:
     xy = pose().xy.round().astype(int)
     near = [drawn[4][y - 2 : y + 3, x - 2 : x + 3].max() for x, y in xy]
     assert min(near) > 0
+    unknown = drawing.overlay(GREY, [person(pose=pose(np.nan))], key=False, boxes=False)
+    np.testing.assert_array_equal(changed(unknown), drawn[4])
     occluded = replace(pose(), visibility=np.ones(17))
     faint = drawing.overlay(GREY, [person(pose=occluded)], key=False, boxes=False)
     np.testing.assert_array_equal(changed(faint), drawn[2])

@@ -70,7 +70,7 @@ def paint_points(canvas: Canvas, points: Points, width: float, sure: float = SUR
         if there[link.a] and there[link.b]
     ]
     colours = _dot_colours(points.vocabulary)
-    shares = np.clip(points.scores / max(sure, 1e-9), 0, 1)
+    shares = np.clip(np.nan_to_num(points.scores) / max(sure, 1e-9), 0, 1)
     levels = np.clip(np.ceil(shares * len(_FAINT)).astype(int) - 1, 0, len(_FAINT) - 1)
     for level, opacity in enumerate(_FAINT):
         rows = np.flatnonzero(there & ~solid & (levels == level))

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Looking twice: whether keypoints are found in the boxes that a detector of our own reports."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitruvian.metrics import candidate_areas, oks_nms
-from vitruvian.person import Person, Points
+from vitruvian.person import Person
 from vitruvian.predict.detect import Boxes, ScoreKind, WholeImage
 from vitruvian.predict.people import PeopleFinder
 from vitruvian.predict.predictor import Model, Predictor
@@ -82,5 +81,4 @@ def confidence(person: Person) -> float:
 
     At most the box's score, so whose box scores lower than a limit need not be looked at.
     """
-    points = [a for a in person.annotations.values() if isinstance(a, Points)]
-    return person.score * math.prod(min(1.0, float(p.scores.mean()) / _CLEAR) for p in points)
+    return person.score * min(1.0, float(person.points().scores.mean()) / _CLEAR)
