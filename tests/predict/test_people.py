@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The detector that comes with the package: learned by heart on toy scenes, then used."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from vitruvian.data.pack import pack
 from vitruvian.data.source import Listed
 from vitruvian.errors import InputError, WeightsError
 from vitruvian.geometry import boxes_iou
+from vitruvian.model.catalogue import SHIPPED
 from vitruvian.model.network import Network
 from vitruvian.model.sizes import SIZES
 from vitruvian.model.weights import save
@@ -257,3 +259,21 @@ def test_keypoints_confirm_boxes_where_the_card_says_from_which_score_on(
     assert plain.min_score == 0.6
     with pytest.raises(InputError, match="0 to below 1"):
         People(confirm=1.0)
+
+
+def test_a_finder_is_confirmed_by_the_weights_made_with_it(
+    learned: tuple[Run, Network], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, network = learned
+    assert run.people is not None
+    place, beside = tmp_path / "people.safetensors", tmp_path / "default.safetensors"
+    sure = replace(run, people=replace(run.people, confirm=0.2))
+    save(place, network, card_of(sure, "people"))
+    opened: list[str | Path] = []
+    real = loading.open_model
+    monkeypatch.setattr(loading, "open_model", lambda *a: (opened.append(a[0]), real(*a))[1])
+    loading.open_detector(place, None, "cpu")
+    shutil.copy(SHIPPED / "default.safetensors", beside)
+    loading.open_detector(place, None, "cpu")
+    loading.open_detector("auto", None, "cpu")
+    assert opened == ["default", beside, SHIPPED / "default.safetensors"]

@@ -10,6 +10,7 @@ import torch
 from vitruvian import vocabulary
 from vitruvian.errors import InputError, UnknownNameError
 from vitruvian.geometry import Crop
+from vitruvian.person import ABSENT, VISIBLE, Person, Points
 from vitruvian.tasks import Pose, View
 from vitruvian.tasks.heatmaps import encode_heatmaps
 
@@ -59,6 +60,45 @@ def test_balanced_groups_weigh_the_same():
         replace(task, balanced=False, emphasis={"hand": 3.0})
     with pytest.raises(UnknownNameError, match="did you mean hand"):
         replace(task, emphasis={"hnd": 3.0})
+
+
+def test_points_outside_of_the_window_are_to_have_flat_maps():
+    """Where nothing is outside, ``outside`` changes nothing; there, it pulls to level maps only."""
+    words = vocabulary.make("five", list("abcde"), mirror_pairs=[])
+    xy = np.array([[20, 30], [300, 30], [30, 20], [np.nan, 0], [np.nan, np.nan]], np.float32)
+    points = Points(
+        vocabulary=words,
+        xy=xy,
+        scores=np.ones(5, np.float32),
+        visibility=np.array([VISIBLE, VISIBLE, ABSENT, VISIBLE, ABSENT]),
+    )
+    person = Person(box=np.array([0, 0, 95, 63]), annotations={"pose": points})
+    crop = Crop.whole((64, 96))
+    published = Pose(vocabulary=words, objective="cross_entropy", sigma=1.5)
+    task = replace(published, outside=0.25)
+    assert task.encode(person, crop)["outside"].tolist() == [0, 0.25, 0.25, 0, 0]
+    assert task.encode(person, crop)["weights"].tolist() == [1, 0, 0, 0, 0]
+    assert set(published.encode(person, crop)) == {"xy", "weights"}
+
+    target = {key: value[None] for key, value in task.encode(person, crop).items()}
+    rng = torch.Generator().manual_seed(5)
+    output = torch.randn(1, 5, 16, 24, generator=rng, requires_grad=True)
+    loss = task.loss(output, target)["pose"]
+    log = output.flatten(2).log_softmax(2)[0]
+    level = -(log.mean(1) + np.log(16 * 24))  # divergence of a flat map from each
+    only = published.loss(output, target)["pose"]
+    torch.testing.assert_close(loss, (only + 0.25 * level[1] + 0.25 * level[2]) / 1.5)
+    (slope,) = torch.autograd.grad(loss, output)
+    pull = slope.abs().sum(dim=(0, 2, 3))
+    assert (pull[:3] > 0).all()
+    assert (pull[3:] == 0).all()
+    level_maps = output.detach() * torch.tensor([1.0, 0, 0, 1, 1])[:, None, None]
+    level_maps.requires_grad_()
+    (slope,) = torch.autograd.grad(task.loss(level_maps, target)["pose"], level_maps)
+    torch.testing.assert_close(slope[:, 1:3], torch.zeros(1, 2, 16, 24), atol=1e-6, rtol=0)
+
+    with pytest.raises(InputError, match=r"outside 0\.25 of the objective 'mse'"):
+        Pose(outside=0.25)
 
 
 def test_cross_entropy_is_least_at_the_target():

@@ -137,7 +137,8 @@ def open_detector(
         min_score: people scored lower are left out.
         device: of the networks.
         confirm: have the boxes of a detector of our own confirmed by the keypoints that the
-            package's weights find in them, if its card says from which score on.
+            weights made with it find in them, if its card says from which score on: those of
+            ``default.safetensors`` beside it, or else the package's.
     """
     name = str(detector)
     if name == "whole":
@@ -156,7 +157,8 @@ def open_detector(
         finder = PeopleFinder(ours, min_score=min_score, device=place)
         if not confirm or finder.confirm == 0:
             return finder
-        model = open_model(DEFAULT, "pose", {}, "card")
+        beside = Path(ours).with_name(f"{DEFAULT}.safetensors")
+        model = open_model(beside if beside.is_file() else DEFAULT, "pose", {}, "card")
         return ConfirmedFinder(finder, model, min_score=min_score, device=place)
     score = 0.5 if min_score is None else min_score
     source = DEFAULT_DETECTOR if name == "auto" else name

@@ -21,6 +21,8 @@ WEIGHTS = {"pose": 1.0, "parts": 1.0, "depth": 4.0, "normals": 1.0}
 """Factors of the tasks' losses [V]: about equal after the first tenth of a training."""
 EMPHASIS = {"body": 4.0}
 """Factors of groups of points [V]: of six equals the body is a sixth, the hands a third."""
+OUTSIDE = 0.25
+"""Weight of points out of the window [V]: portraits are to have no knees (docs/log.md)."""
 LABEL_STRIDE = 3
 """Of the parts' loss [V]: a window in full makes a small network's step 6 % dearer."""
 EMA = 0.999
@@ -77,6 +79,7 @@ def multi(
             built[name] = Pose(
                 vocabulary=named_points, sigma=sigma, objective="cross_entropy", balanced=True,
                 emphasis={k: v for k, v in EMPHASIS.items() if k in named_points.groups},
+                outside=OUTSIDE,
             )  # fmt: skip
         elif name == "parts":
             built[name] = Parts(

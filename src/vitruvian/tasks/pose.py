@@ -43,6 +43,10 @@ class Pose:
         balanced: of "cross_entropy": let every group of the vocabulary weigh the same, however many
             points it has; else the 238 points of the face are most of the loss of 308.
         emphasis: of ``balanced``: factors of groups' weights, 1 for those left out.
+        outside: of "cross_entropy": weight of points whose place is known and not in the window, or
+            marked absent (renders mark so what the picture leaves out). Their maps are to be flat,
+            so that they score about 0; as published (0) they are never learned from, and are
+            guessed inside. Readers give no place to points that nobody labelled.
     """
 
     vocabulary: Vocabulary = field(default_factory=lambda: vocabularies.load("sapiens308"))
@@ -52,6 +56,7 @@ class Pose:
     hardest: int = 128
     balanced: bool = False
     emphasis: Mapping[str, float] = field(default_factory=dict[str, float])
+    outside: float = 0.0
 
     name = "pose"
 
@@ -60,6 +65,11 @@ class Pose:
             raise InputError(
                 f"balanced has no effect on the objective {self.objective!r} · leave it out, or "
                 "take cross_entropy"
+            )
+        if self.outside < 0 or (self.outside and self.objective != "cross_entropy"):
+            raise InputError(
+                f"outside {self.outside} of the objective {self.objective!r} · wanted 0 or more, "
+                "and of cross_entropy only"
             )
         for group, factor in self.emphasis.items():
             if group not in self.vocabulary.groups:
@@ -84,13 +94,18 @@ class Pose:
 
         Points travel instead of maps, which are thousands of times larger; the loss makes the
         targets from them where the outputs are. A point that is not there has the weight 0.
+        With ``outside``, also ``outside`` (K,): that weight for those known not to be there.
         """
         points = person.points(self.name).warped(crop)
         size = (crop.size[0] // self.stride, crop.size[1] // self.stride)
         window = np.where(points.present[:, None], points.xy, np.nan)
         xy = torch.as_tensor(window, dtype=torch.float32) * window_to_map(crop.size, size)
         weights = squares(xy, size, self.sigma)[2]
-        return {"xy": torch.nan_to_num(xy), "weights": weights}
+        target = {"xy": torch.nan_to_num(xy), "weights": weights}
+        if self.outside:
+            placed = torch.as_tensor(np.isfinite(points.xy).all(axis=1))
+            target["outside"] = self.outside * (placed & (weights == 0))
+        return target
 
     def loss(self, output: Tensor, target: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return {"pose": scalar} for maps (B, K, h, w)."""
@@ -98,9 +113,16 @@ class Pose:
         blobs = make_blobs(target["xy"], size, self.sigma)
         weights = target["weights"]
         if self.objective == "cross_entropy":
+            rows, columns = blobs.rows, blobs.columns
+            if self.outside:
+                # The products of even profiles are flat.
+                away = target["outside"]
+                even = (away > 0)[..., None]
+                rows, columns = rows.masked_fill(even, 1.0), columns.masked_fill(even, 1.0)
+                weights = weights + away
             if self.balanced:
                 weights = weights * torch.tensor(self._importance, device=weights.device)
-            return {"pose": heatmap_cross_entropy(output, blobs.rows, blobs.columns, weights)}
+            return {"pose": heatmap_cross_entropy(output, rows, columns, weights)}
         hardest = self.hardest if self.objective == "ohkm" else None
         return {"pose": heatmap_squared_error(output, blobs.maps(), weights, hardest)}
 
