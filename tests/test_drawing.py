@@ -147,20 +147,30 @@ def changed(picture: np.ndarray) -> np.ndarray:
     return np.abs(picture.astype(int) - 128).sum(axis=2)
 
 
-def test_low_scores_are_faint_never_missing() -> None:
+def test_low_scores_are_faint_and_next_to_nothing_is_not_drawn() -> None:
     drawn = [
         changed(drawing.overlay(GREY, [person(pose=pose(score))], key=False, boxes=False))
-        for score in (0.9, 0.31, 0.29, 0.15, 0.0)
+        for score in (0.9, 0.31, 0.29, 0.11, 0.09)
     ]
     np.testing.assert_array_equal(drawn[0], drawn[1])
     sums = [one.sum() for one in drawn[1:]]
     assert sums == sorted(set(sums), reverse=True), "the less they score, the fainter"
     assert sums[1] < 0.6 * sums[0]
     xy = pose().xy.round().astype(int)
-    near = [drawn[4][y - 2 : y + 3, x - 2 : x + 3].max() for x, y in xy]
+    near = [drawn[3][y - 2 : y + 3, x - 2 : x + 3].max() for x, y in xy]
     assert min(near) > 0
+    assert not drawn[4].any()
+    half = pose().scores.copy()
+    half[5] = 0.0
+    partly = drawing.overlay(
+        GREY, [person(pose=replace(pose(), scores=half))], key=False, boxes=False
+    )
+    gone = pose().xy.copy()
+    gone[5] = np.nan
+    without = drawing.overlay(GREY, [person(pose=replace(pose(), xy=gone))], key=False, boxes=False)
+    np.testing.assert_array_equal(partly, without)
     unknown = drawing.overlay(GREY, [person(pose=pose(np.nan))], key=False, boxes=False)
-    np.testing.assert_array_equal(changed(unknown), drawn[4])
+    np.testing.assert_array_equal(changed(unknown), drawn[3])
     occluded = replace(pose(), visibility=np.ones(17))
     faint = drawing.overlay(GREY, [person(pose=occluded)], key=False, boxes=False)
     np.testing.assert_array_equal(changed(faint), drawn[2])

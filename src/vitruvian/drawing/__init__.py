@@ -41,7 +41,7 @@ def draw(
         people: who to draw (unless ``photo`` is a sample).
         task: draw this one over the photograph. Otherwise a single task is drawn over it, several
             stand side by side, and without any there are boxes.
-        sure: points scoring less are faint and hollow; all are drawn.
+        sure: points scoring less are faint and hollow, those below a third of it not drawn.
 
     Raises:
         UnknownNameError: if nobody has the task.
