@@ -99,6 +99,8 @@ def test_points_outside_of_the_window_are_to_have_flat_maps():
 
     with pytest.raises(InputError, match=r"outside 0\.25 of the objective 'mse'"):
         Pose(outside=0.25)
+    with pytest.raises(InputError, match="wanted 0 or more"):
+        replace(task, outside=float("nan"))
 
 
 def test_cross_entropy_is_least_at_the_target():

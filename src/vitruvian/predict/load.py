@@ -157,6 +157,7 @@ def open_detector(
         finder = PeopleFinder(ours, min_score=min_score, device=place)
         if not confirm or finder.confirm == 0:
             return finder
+        # A finder's limit was measured with the keypoints of these.
         beside = Path(ours).with_name(f"{DEFAULT}.safetensors")
         model = open_model(beside if beside.is_file() else DEFAULT, "pose", {}, "card")
         return ConfirmedFinder(finder, model, min_score=min_score, device=place)

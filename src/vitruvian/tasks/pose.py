@@ -66,10 +66,10 @@ class Pose:
                 f"balanced has no effect on the objective {self.objective!r} · leave it out, or "
                 "take cross_entropy"
             )
-        if self.outside < 0 or (self.outside and self.objective != "cross_entropy"):
+        if not self.outside >= 0 or (self.outside and self.objective != "cross_entropy"):
             raise InputError(
                 f"outside {self.outside} of the objective {self.objective!r} · wanted 0 or more, "
-                "and of cross_entropy only"
+                "and 0 unless the objective is cross_entropy"
             )
         for group, factor in self.emphasis.items():
             if group not in self.vocabulary.groups:
