@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from vitruvian import vocabulary
+from vitruvian.errors import InputError, UnknownNameError
 from vitruvian.geometry import Crop
 from vitruvian.model.network import Network, NetworkConfig
 from vitruvian.model.vit import ViTConfig
@@ -221,3 +222,22 @@ def test_unknown_tasks_and_settings_are_refused_by_name():
     with pytest.raises(KeyError, match="sigma"):
         make("pose", sigmas=3)
     assert make("normals", signs=[1, 1, 1]).signs == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "wanted"),
+    [
+        ("outside", "nan", "a number"),
+        ("sigma", True, "a number"),
+        ("stride", 3.5, "a whole number"),
+        ("balanced", 1, "true or false"),
+    ],
+)
+def test_values_of_another_kind_than_the_setting_are_refused(setting, value, wanted):
+    with pytest.raises(
+        InputError, match=f"{setting} of task 'pose' is {value!r} · wanted {wanted}"
+    ):
+        make("pose", **{setting: value})
+    with pytest.raises(UnknownNameError, match="did you mean mse"):
+        make("pose", objective="mes")
+    assert make("pose", sigma=6).sigma == 6
