@@ -114,6 +114,27 @@ def test_flip_averaging_of_a_mirrored_window_is_the_mirrored_answer():
         torch.testing.assert_close(found, wanted)
 
 
+def test_boxes_may_be_plain_numbers():
+    predictor = Predictor([a_model("pose")], WholeImage())
+    wanted = predictor(a_picture(), TWO)
+    for boxes in (TWO.boxes, TWO.boxes.tolist(), TWO.boxes[0], tuple(TWO.boxes[0])):
+        found = predictor(a_picture(), boxes)
+        assert len(found) == np.size(boxes) // 4
+        for person, known in zip(found, wanted, strict=False):
+            assert person.score == 1
+            np.testing.assert_array_equal(person.box, known.box)
+            np.testing.assert_allclose(person.points().xy, known.points().xy, atol=1e-3)
+    assert predictor(a_picture(), []) == ()
+    for wrong, told in (
+        (np.zeros((2, 5)), r"shape \(2, 5\)"),
+        (np.zeros(8), r"shape \(8,\)"),
+        (["a box"], "wanted rows"),
+        ([[0, 0, np.nan, 9]], "finite"),
+    ):
+        with pytest.raises(InputError, match=told):
+            predictor(a_picture(), wrong)
+
+
 def test_nobody_found_is_nobody():
     predictor = Predictor([a_model("pose", "parts")], GivenBoxes({"other.jpg": TWO}))
     assert predictor(a_picture()) == ()

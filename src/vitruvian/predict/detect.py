@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vitruvian.errors import InputError, missing_extra
 from vitruvian.files import read_json
@@ -35,6 +35,9 @@ class Boxes:
         boxes: (N, 4) float64.
         scores: (N,) float64 in 0 … 1.
         identities: (N,) track numbers, or ``None``.
+
+    Raises:
+        InputError: boxes that are not rows of four numbers, or not one score for each.
     """
 
     boxes: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
@@ -42,7 +45,7 @@ class Boxes:
     identities: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        boxes = np.asarray(self.boxes, dtype=np.float64).reshape(-1, 4)
+        boxes = _rows(self.boxes)
         scores = np.asarray(self.scores, dtype=np.float64).reshape(-1)
         if len(scores) != len(boxes):
             raise InputError(f"{len(boxes)} boxes with {len(scores)} scores: give one per box")
@@ -51,6 +54,26 @@ class Boxes:
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    @classmethod
+    def of(cls, boxes: "Boxes | ArrayLike") -> "Boxes":
+        """Return boxes as they are; rows of x0, y0, x1, y1 (one alone will do) get scores of 1."""
+        if isinstance(boxes, Boxes):
+            return boxes
+        rows = _rows(boxes)
+        return cls(rows, np.ones(len(rows)))
+
+
+def _rows(boxes: ArrayLike) -> NDArray[np.float64]:
+    try:
+        rows = np.asarray(boxes, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"boxes {boxes!r:.60} · wanted rows of x0, y0, x1, y1") from error
+    if not rows.size:
+        return np.zeros((0, 4))
+    if rows.ndim > 2 or rows.shape[-1] != 4:
+        raise InputError(f"boxes of shape {rows.shape} · wanted (N, 4): x0, y0, x1, y1 in pixels")
+    return rows.reshape(-1, 4)
 
 
 class Detector(Protocol):

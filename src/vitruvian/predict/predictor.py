@@ -15,7 +15,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from vitruvian import image as images
@@ -173,24 +173,29 @@ class Predictor:
         self._passes = self._plan()
         self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
 
-    def __call__(self, picture: Picture, boxes: Boxes | None = None) -> tuple[Person, ...]:
+    def __call__(
+        self, picture: Picture, boxes: Boxes | ArrayLike | None = None
+    ) -> tuple[Person, ...]:
         """Return everyone in a photograph (path, bytes or RGB uint8 array); see :meth:`see`."""
         return self.see(picture, boxes).people
 
-    def see(self, picture: Picture, boxes: Boxes | None = None) -> Sample:
+    def see(self, picture: Picture, boxes: Boxes | ArrayLike | None = None) -> Sample:
         """Return a photograph with its people, in photograph pixels.
 
         Args:
             picture: path, encoded bytes, or (H, W, 3) uint8 RGB.
-            boxes: people known beforehand, instead of asking the detector.
+            boxes: people known beforehand, instead of asking the detector: ``Boxes``, or (N, 4)
+                x0, y0, x1, y1 in pixels of the photograph.
 
         Raises:
             ImageError: if the picture cannot be read.
+            InputError: boxes that are none.
         """
+        known = None if boxes is None else [Boxes.of(boxes)]
         name = str(picture) if isinstance(picture, str | Path) else ""
         with self._clock("read"):
             image = images.read(picture)
-        (outcome,) = self._answer([(name, image)], None if boxes is None else [boxes])
+        (outcome,) = self._answer([(name, image)], known)
         if outcome.error is not None:
             raise outcome.error
         assert outcome.sample is not None
