@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import simplejpeg
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
@@ -244,6 +245,9 @@ def test_arrays_and_pillow_pictures() -> None:
     for wrong in (PHOTO / 255, PHOTO[:0], PHOTO[None], np.zeros((3, 3, 2), np.uint8)):
         with pytest.raises(ImageError, match="wanted uint8"):
             image.read(wrong)
+    for other in (None, 5, PHOTO.tolist(), torch.from_numpy(PHOTO)):
+        with pytest.raises(ImageError, match=f"a {type(other).__name__} is no picture"):
+            image.read(other)  # type: ignore[arg-type]
 
 
 def test_one_pixel_and_thin_pictures() -> None:

@@ -8,6 +8,7 @@ allocated. JPEG is decoded by libjpeg-turbo with every warning an error; the res
 import contextlib
 import functools
 import io
+import os
 import struct
 import threading
 import warnings
@@ -150,6 +151,11 @@ def _load(source: str | Path | bytes, first: int = -1) -> tuple[str, bytes]:
     """Return a name for messages and the (``first``) bytes of a file."""
     if isinstance(source, _BYTES):
         name, data = "the given bytes", bytes(source)
+    elif not isinstance(source, str | os.PathLike):
+        raise ImageError(
+            f"a {type(source).__name__} is no picture: wanted a path, the bytes of a file, a "
+            "Pillow picture or a uint8 array (H, W, 3)"
+        )
     else:
         name = str(source)
         if name.startswith(("http://", "https://")):

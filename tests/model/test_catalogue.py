@@ -173,6 +173,8 @@ def test_finding_by_name() -> None:
     assert find("sapiens-pose-308-1b") == file
     with pytest.raises(UnknownNameError, match="did you mean sapiens-pose-308-1b"):
         find("sapiens-pose-308-2b")
+    with pytest.raises(UnknownNameError, match=r"did you mean default\?"):
+        find("defualt")
     with pytest.raises(WeightsError, match="cannot be loaded"):
         find("sapiens-detector")
 

@@ -169,6 +169,8 @@ def find(name: str | Path) -> Path:
     known = text in catalogue() or hub_address(text) is not None
     if not known and (path.suffix in _WEIGHTS or len(path.parts) > 1):
         raise WeightsError(f"{path}: no such file · wanted weights, or a name of the catalogue")
+    if not known:
+        raise unknown_name("weights", text, [DEFAULT, *catalogue()])
     local = on_this_machine(text)
     if local is not None:
         return local
