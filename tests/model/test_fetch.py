@@ -115,6 +115,7 @@ def test_what_is_here_is_not_fetched_again(hub: Hub) -> None:
     got = fetch(NAME, accept=never)
     assert not got.fresh
     assert got.path == find(NAME)
+    assert fetch("default", accept=never).path == find("default")  # comes with the package
     assert not hub.requests
 
 

@@ -196,13 +196,15 @@ def _shipped() -> Path:
 
 
 def on_this_machine(name: str) -> Path | None:
-    """Return where the weights of a catalogue name or hub address lie; None if they do not.
+    """Return where the weights of a name or hub address lie; None if they do not.
 
     Fetched files are found, and files that other programs left in the hub's own cache.
 
     Raises:
         UnknownNameError: no such name.
     """
+    if name == DEFAULT:
+        return _shipped()
     folder, address = weights_folder(name), hub_address(name)
     if address is None:
         record = entry(name)
