@@ -2,6 +2,7 @@
 """Files that appear whole or not at all, and JSON that says which file was wrong."""
 
 import contextlib
+import hashlib
 import json
 import secrets
 from collections.abc import Generator
@@ -53,3 +54,9 @@ def read_json(path: str | Path) -> Any:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except ValueError as error:  # broken JSON and broken UTF-8
         raise InputError(f"{path}: not a JSON file ({error})") from error
+
+
+def sha256(path: str | Path) -> str:
+    """Return the checksum of a file in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

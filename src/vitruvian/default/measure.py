@@ -19,8 +19,9 @@ from vitruvian.evaluate import run
 from vitruvian.evaluate.cases import Keypoints
 from vitruvian.evaluate.page import worst_cases
 from vitruvian.evaluate.plan import Evaluation, Plan, prepare
-from vitruvian.evaluate.report import report, save, sha256
+from vitruvian.evaluate.report import report, save
 from vitruvian.evaluate.run import Folder, Measured
+from vitruvian.files import sha256
 from vitruvian.image import resize
 from vitruvian.metrics import BoxAP
 from vitruvian.model.catalogue import find

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an evaluation leaves: a report that can be repeated, and lines to print."""
 
-import hashlib
 import math
 import os
 import platform
@@ -19,7 +18,7 @@ from vitruvian import __version__
 from vitruvian.evaluate.plan import Evaluation
 from vitruvian.evaluate.published import published_for
 from vitruvian.evaluate.run import Measured
-from vitruvian.files import write_json
+from vitruvian.files import sha256, write_json
 from vitruvian.model import catalogue
 
 FORMAT = 1
@@ -126,12 +125,6 @@ def _file_facts(path: str) -> dict[str, Any]:
     """Return path and SHA-256 of a file; of a folder the path alone."""
     place = Path(path)
     return {"path": str(path), "sha256": sha256(place) if place.is_file() else None}
-
-
-def sha256(path: Path) -> str:
-    """Return the checksum of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def commit() -> str | None:
