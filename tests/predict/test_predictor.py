@@ -186,6 +186,22 @@ def test_depth_off_the_person_is_invalid():
     assert plain.raster("normals").mask.all()
 
 
+def test_parts_mask_the_maps_of_windows_of_another_size():
+    """Such windows cover a pixel more or less of the photograph."""
+    parts = a_model("parts")
+    depth = replace(a_model("depth", seed=1), input_size=(128, 96))
+    differ = 0
+    for x in np.linspace(20, 30, 7):
+        box = [x, 11.3, x + 31.7, 70.2]
+        (person,) = Predictor([parts, depth], WholeImage())(a_picture(), box)
+        labels, found = person.raster("parts"), person.raster("depth")
+        differ += (labels.origin, labels.size) != (found.origin, found.size)
+        on = labels.placed((90, 120)).values > 0
+        own, there = found.overlap((90, 120))
+        np.testing.assert_array_equal(found.mask[own], on[there])
+    assert differ
+
+
 def test_two_models_share_windows_and_answer_together(monkeypatch):
     from vitruvian.predict import predictor as module
 

@@ -21,6 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vitruvian.decode import ImageHeader, read_reduced
+from vitruvian.files import sha256
 from vitruvian.image import resize
 
 BASE = 1024
@@ -176,5 +177,4 @@ def file_digest(path: Path) -> str:
 @lru_cache(maxsize=64)
 def _file_digest(path: Path, size: int, changed: int) -> str:
     del size, changed
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(path)

@@ -374,11 +374,9 @@ class Predictor:
             return dict(found)
         inside = parts.mask & (parts.values != parts.vocabulary.background)
         masked = {
-            name: replace(raster, valid=inside)
+            name: replace(raster, valid=_laid(inside, parts.origin, raster))
             for name, raster in found.items()
-            if isinstance(raster, Raster)
-            and raster.law in ("scalar", "vector")
-            and (raster.origin, raster.size) == (parts.origin, parts.size)
+            if isinstance(raster, Raster) and raster.law in ("scalar", "vector")
         }
         return {**found, **masked}
 
@@ -389,6 +387,16 @@ class Predictor:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         self.seconds[stage] += time.perf_counter() - start
+
+
+def _laid(
+    mask: NDArray[np.bool_], origin: tuple[int, int], raster: Raster
+) -> NDArray[np.bool_]:
+    """Return a mask on the pixels of another raster: windows of other sizes end elsewhere."""
+    (x, y), (to_x, to_y) = origin, raster.origin
+    moved = Raster(law="scalar", values=mask, origin=(x - to_x, y - to_y), kind="mask")
+    laid = moved.placed(raster.size).values.astype(bool)
+    return laid if raster.valid is None else laid & raster.valid
 
 
 def _answers(network: Network, tasks: Iterable[str], pixels: Tensor) -> dict[str, Tensor]:
