@@ -2,6 +2,7 @@
 """Small labelled sets whose truth is known, weights to evaluate, and predictions of any quality."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ SIZE = (60, 80)
 OUTPUTS = {"parts": (28, 3), "depth": (1, 4), "normals": (3, 3)}
 
 
-def weights(path, tasks=("pose",), points="coco17"):
+def weights(path, tasks=("pose",), points="coco17", size=(64, 48)):
     """A self-describing file of a tiny random network."""
     torch.manual_seed(0)
     outputs = OUTPUTS | {"pose": (len(vocabulary.load(points)), 2)}
@@ -28,7 +29,8 @@ def weights(path, tasks=("pose",), points="coco17"):
         )
         for task in tasks
     }
-    network = Network(NetworkConfig(backbone=TINY, heads=heads))
+    backbone = replace(TINY, grid=(size[0] // 16, size[1] // 16))
+    network = Network(NetworkConfig(backbone=backbone, heads=heads))
     network.reset_parameters()
     names = {"pose": points, "parts": "parts28"}
     card = Card(
@@ -36,7 +38,7 @@ def weights(path, tasks=("pose",), points="coco17"):
         generation="vitruvian",
         network=network.config,
         tasks={task: TaskCard(vocabulary=names.get(task)) for task in tasks},
-        input_size=(64, 48),
+        input_size=size,
         framing="person",
         licence="Apache-2.0",
         commercial="yes",

@@ -158,6 +158,10 @@ def test_other_rules_other_data_and_strange_files_are_refused(keypoints, dense, 
         "\n".join([text.splitlines()[0], *(f"x{line}" for line in text.splitlines()[1:])]) + "\n"
     )
     refused(dense, renamed, "share 0 photographs")
+    evidence = (renamed / "evidence.npz").read_bytes()
+    for damaged in (evidence[:-30], evidence[:60] + bytes(60) + evidence[120:], b""):
+        (renamed / "evidence.npz").write_bytes(damaged)
+        refused(dense, renamed, "belongs beside the report")
     (renamed / "evidence.npz").unlink()
     refused(dense, renamed, "belongs beside the report")
     (tmp_path / "x.json").write_text("{}")

@@ -15,7 +15,11 @@ from metric_laws import COCO_NAMES
 
 from vitruvian import vocabulary
 from vitruvian.cli import main
+from vitruvian.evaluate import answers
+from vitruvian.evaluate.cases import Keypoints
+from vitruvian.evaluate.plan import Plan, _boxes
 from vitruvian.metrics import PCK
+from vitruvian.predict.load import load
 
 
 def run(out, *arguments):
@@ -238,6 +242,59 @@ def test_a_model_looks_at_annotated_or_given_boxes(tmp_path):
     assert run(tmp_path / "x", "--data", data, "--model", model, "--boxes", none) == 2
     assert run(tmp_path / "whole", "--data", data, "--model", model, "--boxes", "whole") == 0
     assert report(tmp_path / "whole")["settings"]["boxes"] == "whole"
+
+
+def test_tracks_that_fit_no_photograph_are_refused(tmp_path, capsys):
+    data, _ = made_sets.coco_set(tmp_path, photos=2)
+    arguments = ["--data", data, "--model", made_sets.weights(tmp_path / "w.safetensors")]
+    tracks = tmp_path / "tracks.txt"
+    tracks.write_text("77,1,2,2,40,50,1\n")
+    assert run(tmp_path / "out", *arguments, "--boxes", tracks) == 2
+    assert "boxes of other photographs (77, …)" in " ".join(capsys.readouterr().err.split())
+    tracks.write_text("3,1,2,2,40,50,1\n")  # 000000000003.png
+    assert run(tmp_path / "out", *arguments, "--boxes", tracks) == 0
+
+
+def test_boxes_by_image_id_are_not_taken_for_names(tmp_path):
+    """Photographs called 1.png, 2.png, … whose ids are others."""
+    data, content = made_sets.coco_set(tmp_path, photos=4)
+    numbers = dict(zip([3, 10, 17, 24], [2, 3, 1, 9], strict=True))
+    for place, photo in enumerate(content["images"], 1):
+        photo |= {"id": numbers[photo["id"]], "file_name": f"{place}.png"}
+    for entry in content["annotations"]:
+        entry["image_id"] = numbers[entry["image_id"]]
+    cases = Keypoints(dump(data, content))
+
+    def found(entries):
+        plan = Plan(data=str(data), boxes=str(dump(tmp_path / "boxes.json", entries)))
+        boxes = _boxes(plan, cases)
+        return {place: one.boxes[:, 0].tolist() for place, one in boxes.items()}
+
+    def entry(x, **names):
+        return {"category_id": 1, "bbox": [x, 0, 9, 9], "score": 1.0, **names}
+
+    by_id = [entry(number * 10, image_id=number) for number in (1, 2, 4)]
+    assert found(by_id) == {0: [20], 2: [10]}  # 4.png, with the id 9, has none
+    by_name = [entry(n * 10, image_id=n, file_name=f"{n}.png") for n in (1, 2, 4)]
+    assert found(by_name) == {0: [10], 1: [20], 3: [40]}
+    by_stem = [entry(n * 10, image_id=n, file_name=str(n)) for n in (1, 2, 4)]
+    assert found(by_stem) == {0: [10], 1: [20], 3: [40]}
+    elsewhere = [entry(40, image_id=4)]  # nobody's id: only the name can be meant
+    assert found(elsewhere) == {3: [40]}
+
+
+def test_duplicates_are_told_by_the_windows_of_who_answers_pose(tmp_path, monkeypatch):
+    data, _ = made_sets.coco_set(tmp_path, photos=1)
+    wide = made_sets.weights(tmp_path / "parts.safetensors", ("parts",), size=(48, 96))
+    pose = made_sets.weights(tmp_path / "pose.safetensors")
+    seen, ranked = [], answers.ranked
+    monkeypatch.setattr(
+        answers, "ranked", lambda *a, aspect, **k: seen.append(aspect) or ranked(*a, **k)
+    )
+    predictor = load(wide, pose, detector="whole", device="cpu", batch=1)
+    found = answers.Seen(predictor, Keypoints(data), tasks=["pose"])
+    assert len(list(found.stream([0]))) == 1
+    assert seen == [0.75]
 
 
 def test_predictions_written_by_predict_are_read_back(tmp_path):

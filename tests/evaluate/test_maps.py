@@ -4,6 +4,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import made_sets
 import numpy as np
@@ -11,10 +12,18 @@ import pytest
 
 from vitruvian import image
 from vitruvian.cli import main
+from vitruvian.correspondence import convert_labels
+from vitruvian.data.options import SourceOptions
 from vitruvian.data.source import Listed
+from vitruvian.data.sources.maps import MapSettings
+from vitruvian.evaluate import run as loop
 from vitruvian.evaluate.cases import Sampled
+from vitruvian.evaluate.page import worst_cases
+from vitruvian.evaluate.plan import Plan, prepare
+from vitruvian.evaluate.scoring import Settings, label_pair
+from vitruvian.formats import png
 from vitruvian.person import Person, Raster, Sample
-from vitruvian.vocabulary import load
+from vitruvian.vocabulary import load, make
 
 SAID = ["--parts", "parts28", "--depth-kind", "metric", "--normals", "opengl"]
 
@@ -179,6 +188,61 @@ def test_labels_of_public_sets_are_translated(tmp_path, capsys):
     assert found["results"]["parts"]["Acc/Hair"] is None
     assert run(tmp_path / "own", "--data", root, "--model", model) == 2
     assert "atr18" in capsys.readouterr().err
+
+
+def case_of(plan, out):
+    """What is measured of a plan's one task, and the pictures of its first photograph."""
+    evaluation, folder = prepare(plan), loop.Folder(out)
+    folder.claim(plan)
+    loop.work(evaluation, folder)
+    measured = loop.gather(evaluation, folder)
+    (scorer,) = evaluation.scorers()
+    (case,) = worst_cases(evaluation, measured, scorer, [0])
+    return measured.results[scorer.task], dict(case.pictures)
+
+
+def test_the_page_compares_labels_as_they_are_scored(tmp_path):
+    root = made_sets.map_set(tmp_path / "set", photos=1)
+    folder = predictions(root, tmp_path / "p")
+    path = root / "parts" / "n0.png"
+    image.write(path, convert_labels(png.read(path)[0], "parts28", "parts29"))
+    plan = Plan(
+        data=str(root),
+        predictions=str(folder),
+        tasks=("parts",),
+        options=SourceOptions(parts="parts29", depth_kind="metric", normals="opengl"),
+        predicted=MapSettings(parts=load("parts28")),
+    )
+    found, pictures = case_of(plan, tmp_path / "out")
+    assert found["mIoU"] == 1
+    wrong = pictures["where it is wrong"].astype(int)
+    assert (wrong[..., 0] - wrong[..., 1] < 40).all()  # nothing is red
+    assert (pictures["truth"] == pictures["answer"]).mean() > 0.95
+
+
+def test_the_page_aligns_depth_as_it_is_scored(tmp_path):
+    root = made_sets.map_set(tmp_path / "set", photos=1)
+    folder = predictions(root, tmp_path / "p", depth=lambda d: d + 7)
+    plan = Plan(
+        data=str(root),
+        predictions=str(folder),
+        tasks=("depth",),
+        options=SourceOptions(parts="parts28", depth_kind="metric", normals="opengl"),
+    )
+    for alignment, bright in (("scale_shift", False), ("none", True)):
+        asked = replace(plan, settings=Settings(alignment=alignment))
+        _, pictures = case_of(asked, tmp_path / alignment)
+        middle = pictures["where it is wrong"][200:220, 250:280]
+        assert (middle.mean() > 100) == bright
+
+
+def test_what_was_not_found_is_the_background_of_the_vocabulary():
+    words = make("mine", ["person", "nobody"], kind="parts", background=1)
+    true = Raster(law="label", values=np.ones((2, 2), np.uint8), vocabulary=words)
+    guess = replace(true, values=np.zeros((2, 2), np.uint8), valid=np.zeros((2, 2), bool))
+    for found in (guess, None):
+        known, values = label_pair(true, found, words)
+        assert (known == values).all()
 
 
 def test_nobody_predicted_is_background_and_not_covered(tmp_path):

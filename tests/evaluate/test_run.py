@@ -2,14 +2,20 @@
 """How an evaluation goes: parts and processes, interruption, reports, pages, protocols."""
 
 import json
+import os
 import re
+from dataclasses import replace
 
 import made_sets
 import numpy as np
 import pytest
 
+from vitruvian import vocabulary
 from vitruvian.cli import main
+from vitruvian.data.sources.maps import MapSettings
 from vitruvian.evaluate import run as loop
+from vitruvian.evaluate.inputs import checksums
+from vitruvian.evaluate.plan import Plan
 from vitruvian.evaluate.protocols import PROTOCOLS
 
 SAID = ["--parts", "parts28", "--depth-kind", "metric", "--normals", "opengl"]
@@ -179,3 +185,80 @@ def test_a_damaged_chunk_is_named(keypoints, tmp_path, capsys):
     chunk.write_bytes(chunk.read_bytes()[:50])
     assert run(tmp_path / "out", *keypoints) == 2
     assert "remove it and run again" in capsys.readouterr().err
+    intact = bytearray((tmp_path / "out" / "evidence.npz").read_bytes())
+    intact[60:120] = bytes(60)  # whole, with a stream that does not unpack
+    chunk.write_bytes(intact)
+    assert run(tmp_path / "out", *keypoints) == 2
+    assert "remove it and run again" in capsys.readouterr().err
+
+
+def test_other_contents_under_the_same_name_are_refused(tmp_path, capsys):
+    data, content = made_sets.coco_set(tmp_path, photos=3)
+    model = made_sets.weights(tmp_path / "w.safetensors")
+    last = content["images"][-1]["id"]
+    entries = [one for one in made_sets.results(content) if one["image_id"] != last]
+    files = {name: tmp_path / f"{name}.json" for name in ("found", "boxes")}
+    files["found"].write_text(json.dumps(entries))
+    boxes = [{"image_id": 3, "category_id": 1, "bbox": [4, 4, 30, 40], "score": 1.0}]
+    files["boxes"].write_text(json.dumps(boxes))
+    ways = {
+        "a": ["--data", data, "--predictions", files["found"]],
+        "b": ["--data", data, "--model", model, "--boxes", files["boxes"], "--flip", "True"],
+    }
+    for name, way in ways.items():
+        assert run(tmp_path / name, *way) == 0
+        assert run(tmp_path / name, *way) == 0  # nothing changed
+    content["images"].pop()
+    content["annotations"] = [e for e in content["annotations"] if e["image_id"] != last]
+    changes = {
+        ("a", files["found"]): lambda p: p.write_text(json.dumps(entries[1:])),
+        ("b", files["boxes"]): lambda p: p.write_text(json.dumps(boxes * 2)),
+        ("b", model): lambda p: made_sets.weights(p, size=(48, 64)),
+        ("a", data): lambda p: p.write_text(json.dumps(content)),
+    }
+    for (name, path), change in changes.items():
+        before = path.read_bytes()
+        change(path)
+        assert run(tmp_path / name, *ways[name]) == 2
+        assert f"from before {path} changed" in " ".join(capsys.readouterr().err.split())
+        path.write_bytes(before)
+    changes["a", data](data)
+    assert run(tmp_path / "a", *ways["a"], "--overwrite") == 0
+    assert report(tmp_path / "a")["data"]["photographs"] == 2
+    marker = tmp_path / "a" / ".vitruvian" / "plan.json"
+    kept = json.loads(marker.read_text())
+    marker.write_text(json.dumps({**kept, "photographs": 3}))
+    assert run(tmp_path / "a", *ways["a"]) == 2
+    assert "of 3 photographs, now there are 2" in " ".join(capsys.readouterr().err.split())
+    marker.write_text(json.dumps({key: kept[key] for key in kept if key != "files"}))
+    assert run(tmp_path / "a", *ways["a"]) == 2
+    assert "kept no checksums" in " ".join(capsys.readouterr().err.split())
+
+
+def test_folders_and_vocabularies_count_with_what_is_in_them(tmp_path):
+    folder = tmp_path / "maps" / "depth"
+    folder.mkdir(parents=True)
+    (folder / "around").symlink_to(tmp_path / "maps")
+    np.save(folder / "a.npy", np.zeros(3))
+    (tmp_path / "data.json").write_text("{}")
+    plan = Plan(data=str(tmp_path / "data.json"), predictions=str(tmp_path / "maps"))
+    out = tmp_path / "maps" / "out"
+
+    def told(words=None):
+        predicted = MapSettings(parts=words)
+        return checksums(replace(plan, predicted=predicted), leave_out=out)
+
+    first = told()
+    out.mkdir()
+    (out / "report.json").write_text("{}")
+    (folder / ".hidden").write_text("")
+    assert told() == first
+    np.save(folder / "a.npy", np.ones(3))  # of the same size
+    os.utime(folder / "a.npy", ns=(0, 5))
+    second = told()
+    assert {name for name in first if first[name] != second[name]} == {plan.predictions}
+    (folder / "b.npy").touch()
+    assert told() != second
+    one, other = (vocabulary.make("mine", names, kind="parts") for names in (["a"], ["b"]))
+    assert told(one) != told(other)
+    assert replace(plan, predicted=MapSettings(parts=one)).described() != plan.described()

@@ -353,6 +353,27 @@ def test_what_is_no_map_of_ours_is_said(tmp_path: Path) -> None:
         maps.read_npz(tmp_path / "none.npz")
 
 
+def test_a_damaged_npz_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, values=np.arange(300) % 7, name=np.array("a"))
+    intact = path.read_bytes()
+    assert maps.read_arrays(path)["values"].shape == (300,)
+    damaged = [intact[:size] for size in range(0, len(intact), 5)]
+    damaged += [
+        intact[:at] + bytes([intact[at] ^ flip]) + intact[at + 1 :]
+        for at in range(len(intact))
+        for flip in (0x01, 0xFF)
+    ]
+    refused = 0
+    for content in damaged:
+        path.write_bytes(content)
+        try:
+            maps.read_arrays(path)
+        except InputError:
+            refused += 1
+    assert refused > len(damaged) // 2
+
+
 # -------------------------------------------------------------------------------- the containers
 
 

@@ -17,14 +17,13 @@ from vitruvian.correspondence import correspond
 from vitruvian.default.recipe import FINDER
 from vitruvian.evaluate import run
 from vitruvian.evaluate.cases import Keypoints
+from vitruvian.evaluate.inputs import checksums
 from vitruvian.evaluate.page import worst_cases
 from vitruvian.evaluate.plan import Evaluation, Plan, prepare
 from vitruvian.evaluate.report import report, save
 from vitruvian.evaluate.run import Folder, Measured
-from vitruvian.files import sha256
 from vitruvian.image import resize
 from vitruvian.metrics import BoxAP
-from vitruvian.model.catalogue import find
 from vitruvian.model.opening import open_weights
 from vitruvian.predict.confirm import ConfirmedFinder
 from vitruvian.predict.detect import Detector
@@ -139,12 +138,12 @@ def _comparable(photos: Path) -> str:
 def evaluated(title: str, plan: Plan, out: Path, progress: Progress = quiet) -> Scored:
     """Carry out an evaluation in a folder of its own under ``out``, or go on with it.
 
-    The folder is called by a digest of weights and settings, so others never meet old results.
+    The folder is called by a digest of files and settings, so others never meet old results.
     """
     evaluation = prepare(plan)
     name = "".join(c if c.isalnum() else "-" for c in title)
     settings = {key: value for key, value in plan.described().items() if key != "device"}
-    told = json.dumps([sha256(find(plan.models[0])), settings], sort_keys=True)
+    told = json.dumps([checksums(plan, leave_out=out), settings], sort_keys=True)
     folder = Folder(out / f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}")
     folder.claim(plan)
     total = len(evaluation.cases)

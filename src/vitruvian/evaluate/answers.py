@@ -14,7 +14,7 @@ from vitruvian.evaluate.cases import Cases, Floats
 from vitruvian.metrics import candidate_areas, oks_nms, rescore
 from vitruvian.person import Sample
 from vitruvian.predict.detect import Boxes, Detector, GivenBoxes
-from vitruvian.predict.predictor import Predictor
+from vitruvian.predict.predictor import Model, Predictor
 from vitruvian.vocabulary import Vocabulary
 
 OKS_NMS = 0.9
@@ -236,9 +236,12 @@ class Seen:
         return bare.within(self._points or words)
 
     def _vocabulary(self) -> Vocabulary:
+        return self._posing().tasks["pose"].vocabulary  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _posing(self) -> Model:
         for model in self._predictor.models:
             if "pose" in model.tasks:
-                return model.tasks["pose"].vocabulary  # pyright: ignore[reportAttributeAccessIssue]
+                return model
         raise InputError("these weights answer no keypoints")
 
     def _answer(self, place: int, truth: Sample, seen: Sample) -> Answer:
@@ -246,7 +249,7 @@ class Seen:
         people = [person for person in seen.people if "pose" in person.annotations]
         if poses is not None and people:
             points = [person.points() for person in people]
-            size = self._predictor.models[0].input_size
+            size = self._posing().input_size
             poses = ranked(
                 points[0].vocabulary,
                 np.array([one.xy for one in points], np.float64),

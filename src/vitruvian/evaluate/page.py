@@ -25,14 +25,15 @@ from vitruvian.evaluate.cases import TruePoses, whole_raster
 from vitruvian.evaluate.plan import Evaluation
 from vitruvian.evaluate.report import number
 from vitruvian.evaluate.run import Measured, worst
-from vitruvian.evaluate.scoring import Scorer, person_pixels
+from vitruvian.evaluate.scoring import Scorer, in_words, label_pair, person_pixels
 from vitruvian.evaluate.scoring_pose import FOUND, paired
 from vitruvian.files import write_bytes
 from vitruvian.geometry import Crop
-from vitruvian.metrics import oks_matrix
+from vitruvian.metrics import Alignment, oks_matrix
 from vitruvian.metrics.depth import align
 from vitruvian.metrics.normals import angles
 from vitruvian.person import Person, Points, Raster, Sample
+from vitruvian.vocabulary import Vocabulary
 
 Canvas = NDArray[np.uint8]
 PAGE = "worst.html"
@@ -121,7 +122,7 @@ def worst_cases(
             poses = evaluation.cases.poses(answer.place, truth)
             pictures = _pose_pictures(truth, poses, answer)
         else:
-            pictures = _map_pictures(scorer.task, truth, answer)
+            pictures = _map_pictures(scorer.task, truth, answer, evaluation)
         name = str(evaluation.cases.names[answer.place])
         yield Case(name=name, task=scorer.task, numbers=numbers, pictures=pictures)
 
@@ -230,10 +231,16 @@ def _dashed(canvas: Canvas, box: NDArray[np.float64], scale: int) -> None:
 # ----------------------------------------------------------------------------------------- maps
 
 
-def _map_pictures(task: str, truth: Sample, answer: Answer) -> list[tuple[str, Canvas]]:
+def _map_pictures(
+    task: str, truth: Sample, answer: Answer, evaluation: Evaluation
+) -> list[tuple[str, Canvas]]:
     true = whole_raster(truth, task)
     assert true is not None
     guess = None if answer.sample is None else whole_raster(answer.sample, task)
+    if task == "parts":
+        assert evaluation.parts is not None
+        true = _translated(true, evaluation.parts)
+        guess = None if guess is None else _translated(guess, evaluation.parts)
     box = [_mask_box(true)]
     window = _window(truth, [one for one in box if one is not None])
     plain = replace(truth, people=(), rasters={})
@@ -244,18 +251,25 @@ def _map_pictures(task: str, truth: Sample, answer: Answer) -> list[tuple[str, C
             ("truth", _map(plain, task, true, window)),
             ("nothing answered", pictures[0][1]),
         ]
-    shown = guess
     if task == "depth":
-        shown = _aligned(true, guess)
-    error = _error(task, truth, true, shown)
-    seen = replace(shown, valid=shown.mask & true.mask) if task != "parts" else shown
+        guess = _aligned(true, guess, person_pixels(truth), evaluation.settings.alignment)
+    error = _error(task, truth, true, guess)
+    seen = replace(guess, valid=guess.mask & true.mask) if task != "parts" else guess
     limits = painters.scalar_limits(true) if task == "depth" else None
+    if limits is not None:  # aligned depth below 0 is near, not unknown
+        seen = replace(seen, values=np.clip(seen.values, *limits))
     return [
         *pictures,
         ("truth", _map(plain, task, true, window, limits)),
         ("answer", _map(plain, task, seen, window, limits)),
         ("where it is wrong", _cut(error, window)),
     ]
+
+
+def _translated(raster: Raster, words: Vocabulary) -> Raster:
+    """Return a label map in the vocabulary that labels are compared in."""
+    values = in_words(raster, words)
+    return replace(raster, values=values, valid=raster.mask, vocabulary=words)
 
 
 def _mask_box(raster: Raster) -> NDArray[np.float64] | None:
@@ -280,15 +294,18 @@ def _map(
     return overlay(whole, task=task, key=False)
 
 
-def _aligned(true: Raster, guess: Raster) -> Raster:
-    both = true.mask & guess.mask & np.isfinite(guess.values) & (true.values > 0)
+def _aligned(
+    true: Raster, guess: Raster, there: NDArray[np.bool_] | None, alignment: Alignment
+) -> Raster:
+    """Return the answer brought to the truth over the pixels that are scored."""
+    both = true.mask & guess.mask & np.isfinite(guess.values)
+    both &= (true.values > 0) & (true.values < np.inf)
+    both = both if there is None else both & there
     if not both.any():
         return guess
     d, g = (raster.values[both].astype(np.float64) for raster in (guess, true))
-    scale, shift = align(d, g, "scale_shift")
-    low, high = float(g.min()), float(g.max())
-    values = np.clip(guess.values * scale + shift, low, high).astype(np.float32)
-    return replace(guess, values=values)
+    scale, shift = align(d, g, alignment)
+    return replace(guess, values=(guess.values * scale + shift).astype(np.float32))
 
 
 def _error(task: str, truth: Sample, true: Raster, guess: Raster) -> Canvas:
@@ -296,10 +313,11 @@ def _error(task: str, truth: Sample, true: Raster, guess: Raster) -> Canvas:
     if task == "parts":
         grey = cv2.cvtColor(truth.image, cv2.COLOR_RGB2GRAY) // 2
         canvas = np.repeat(grey[..., None], 3, axis=2)
-        values = np.where(guess.mask, guess.values, 0)
-        wrong = true.mask & (true.values != values)
+        assert true.vocabulary is not None
+        known, values = label_pair(true, guess, true.vocabulary)
+        wrong = (known != 255) & (known != values)
         canvas[wrong] = canvas[wrong] // 2 + np.array([127, 20, 20], np.uint8)
-        canvas[~true.mask] = 128
+        canvas[known == 255] = 128
         return canvas
     there = person_pixels(truth)
     mask = true.mask & guess.mask if there is None else true.mask & guess.mask & there

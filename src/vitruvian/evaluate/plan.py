@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From what somebody asks for to photographs, answers and scorers that fit each other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from vitruvian.evaluate.posefile import PoseFile
 from vitruvian.evaluate.protocols import Protocol, find_protocol
 from vitruvian.evaluate.scoring import Scorer, Settings, make_scorers
 from vitruvian.formats.boxes import read_coco
-from vitruvian.predict.detect import Boxes, Detector
+from vitruvian.predict.detect import Boxes, Detector, GivenBoxes
 from vitruvian.predict.load import load, open_detector
 from vitruvian.predict.predictor import Predictor
 from vitruvian.tasks import TASKS
@@ -42,8 +42,9 @@ class Plan:
         tasks: measure only these.
         points: vocabulary to compare keypoints in; "" for the truth's.
         parts: vocabulary to compare labels in; "" for the truth's.
-        boxes: who the model looks at: "truth" (annotated boxes), a COCO detections .json, or a
-            detector as in ``vitruvian predict``.
+        boxes: who the model looks at: "truth" (annotated boxes), a COCO detections .json (by image
+            id where that is how it names the photographs), or a detector as in ``vitruvian
+            predict``.
         flip: average with the mirrored prediction; ``None`` as the protocol says, or
             else the weights.
         framing: what dense tasks look at; "" as the protocol says.
@@ -88,6 +89,9 @@ class Plan:
             settings=settings,
         )
         values = asdict(replace(filled, predicted=replace(self.predicted, parts=None)))
+        words = self.predicted.parts
+        if words is not None:
+            values["predicted"]["parts"] = f"{words.name}@{words.version}"
         return _plain(values)
 
 
@@ -287,16 +291,25 @@ def _predictor(plan: Plan, protocol: Protocol) -> Predictor:
 
 
 def _boxes(plan: Plan, cases: Cases) -> Mapping[int, Boxes] | Detector | None:
-    """Return whom the model looks at, see ``Plan.boxes``."""
+    """Return whom the model looks at, see ``Plan.boxes``.
+
+    Raises:
+        InputError: if the file has boxes of none of the photographs.
+    """
     if plan.boxes == "truth":
         return None
     if not plan.boxes.lower().endswith(".json"):
-        return open_detector(plan.boxes, None, plan.device)
+        detector = open_detector(plan.boxes, None, plan.device)
+        if isinstance(detector, GivenBoxes) and not any(map(detector.knows, cases.names)):
+            raise InputError(
+                f"{plan.boxes} has boxes of other photographs ({detector.example}, …), none of "
+                f"{plan.data} ({cases.names[0]}, …)"
+            )
+        return detector
     known = {key: Boxes(*found) for key, found in read_coco(plan.boxes).items()}
     found: dict[int, Boxes] = {}
-    for place, (number, name) in enumerate(zip(cases.numbers, cases.names, strict=True)):
-        path = Path(name)
-        for key in (name, path.name, path.stem, str(number)):
+    for place, keys in enumerate(_keys(known, cases)):
+        for key in keys:
             if key in known:
                 given = known[key]
                 order = np.argsort(-given.scores, kind="stable")
@@ -308,6 +321,23 @@ def _boxes(plan: Plan, cases: Cases) -> Mapping[int, Boxes] | Detector | None:
             f"of {plan.data} ({cases.names[0]}, id {cases.numbers[0]}, …)"
         )
     return found
+
+
+def _keys(known: Collection[str], cases: Cases) -> Iterator[list[str]]:
+    """Yield the keys a photograph's boxes may have in a COCO boxes file, best first.
+
+    Other photographs may be called like an image id. So where the file gives ids of the same
+    annotations, numbers in it are ids alone; where it gives none, numbers are names alone.
+    """
+    own = isinstance(cases, Keypoints) and not isinstance(cases.numbers, range)
+    ids: set[str] = set()
+    if own:  # an image id has two keys, see ``read_coco``; a name has one
+        ids = {key for key in known if key.isdecimal() and key.zfill(12) in known}
+        ids = ids if ids.intersection(map(str, cases.numbers)) else set()
+    for number, name in zip(cases.numbers, cases.names, strict=True):
+        path = Path(name)
+        keys = [key for key in (name, path.name, path.stem) if key not in ids]
+        yield keys + [str(number)] * (not own or str(number) in ids)
 
 
 def _from_files(

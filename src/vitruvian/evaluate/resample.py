@@ -20,13 +20,13 @@ from vitruvian.errors import InputError
 from vitruvian.evaluate.answers import sigmas_of
 from vitruvian.evaluate.scoring_pose import groups_of
 from vitruvian.files import read_json
+from vitruvian.formats.maps import read_arrays
 from vitruvian.formats.record import layout
 from vitruvian.metrics import KeypointAP, MaskMetrics
 from vitruvian.metrics.accumulator import nan_mean, ratio
 
 Numbers = dict[str, float]
 Times = NDArray[np.float64]
-_POOLED = ("mean", "RMSE", "within_5", "within_11.25", "within_22.5", "within_30")
 _ROOTS = ("RMSE", "RMSE_log", "SILog")
 
 
@@ -94,10 +94,9 @@ def _rows(path: Path) -> tuple[list[str], list[int], dict[str, Times]]:
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: it belongs beside the report") from error
+        return read_arrays(path)
+    except InputError as error:
+        raise InputError(f"{error}: it belongs beside the report") from error
 
 
 def _named(stated: str) -> vocabulary.Vocabulary:

@@ -12,7 +12,6 @@ import csv
 import json
 import math
 import multiprocessing
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitruvian.errors import InputError
+from vitruvian.evaluate.inputs import checksums
 from vitruvian.evaluate.plan import Evaluation, Plan, prepare
 from vitruvian.evaluate.scoring import Scorer
 from vitruvian.files import atomic, read_json, write_json
+from vitruvian.formats.maps import read_arrays
 
 CHUNK = 16
 """Photographs per chunk."""
 _FOLDER = ".vitruvian"
 _FREE = ("device",)  # what may differ between processes of one evaluation
+_REMEDY = "give another --out, or --overwrite to start again"
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -59,30 +61,62 @@ class Folder:
         """Name the folder; nothing is written yet."""
         self.out = Path(out)
         self.inner = self.out / _FOLDER
+        self._marker = self.inner / "plan.json"
 
     def claim(self, plan: Plan, *, overwrite: bool = False) -> None:
         """Make the folder for a plan, or find that it is of the same.
 
+        The same are settings and what the files hold, see ``vitruvian.evaluate.inputs``.
+
         Raises:
-            InputError: if it holds another evaluation.
+            InputError: if it holds another evaluation; says which settings or files are others.
         """
         if self.out.exists() and not self.out.is_dir():
             raise InputError(f"{self.out} is a file: --out needs a folder")
-        marker = self.inner / "plan.json"
         wanted = json.loads(json.dumps(plan.described()))
-        if marker.exists() and overwrite:
+        if self._marker.exists() and overwrite:
             for old in self.inner.glob("*"):
                 old.unlink()
-        if next(self.inner.glob("chunk-*.npz"), None) is not None and marker.exists():
-            before = read_json(marker)
-            changed = [k for k in wanted if k not in _FREE and before.get(k) != wanted[k]]
-            if changed:
-                raise InputError(
-                    f"{self.out} holds an evaluation with other settings ({', '.join(changed)}): "
-                    "give another --out, or --overwrite to start again"
-                )
-        else:
-            write_json(marker, wanted, indent=1)
+        if next(self.inner.glob("chunk-*.npz"), None) is None or not self._marker.exists():
+            files = checksums(plan, leave_out=self.out)
+            write_json(self._marker, wanted | {"files": files}, indent=1)
+            return
+        before = read_json(self._marker)
+        changed = [k for k in wanted if k not in _FREE and before.get(k) != wanted[k]]
+        if changed:
+            raise InputError(
+                f"{self.out} holds an evaluation with other settings ({', '.join(changed)}): "
+                f"{_REMEDY}"
+            )
+        known = before.get("files")
+        if known is None:
+            raise InputError(
+                f"{self.out} holds an evaluation of an older version, which kept no checksums of "
+                f"its files: {_REMEDY}"
+            )
+        files = checksums(plan, leave_out=self.out)
+        changed = sorted(k for k in files.keys() | known.keys() if files.get(k) != known.get(k))
+        if changed:
+            raise InputError(
+                f"{self.out} holds an evaluation from before {', '.join(changed)} changed: "
+                f"{_REMEDY}"
+            )
+
+    def expect(self, photographs: int) -> None:
+        """Keep how many photographs there are, or find that there are as many.
+
+        Raises:
+            InputError: if chunks are of more or fewer.
+        """
+        before = read_json(self._marker)
+        known = before.get("photographs")
+        if known is None:
+            write_json(self._marker, before | {"photographs": photographs}, indent=1)
+        elif known != photographs:
+            raise InputError(
+                f"{self.out} holds an evaluation of {known} photographs, now there are "
+                f"{photographs}: {_REMEDY}"
+            )
 
     def chunk(self, number: int) -> Path:
         """Return the file of a chunk."""
@@ -108,7 +142,11 @@ def work(
         folder: claimed.
         part: (i, n): every n-th chunk from the i-th on, i from 1.
         progress: called with the photographs done after each chunk.
+
+    Raises:
+        InputError: if the folder is of more or fewer photographs, or for what cannot be scored.
     """
+    folder.expect(len(evaluation.cases))
     first, of = part
     done = 0
     for number, places in list(enumerate(chunks_of(len(evaluation.cases))))[first - 1 :: of]:
@@ -158,10 +196,9 @@ def _save(
 
 def _load(path: Path) -> Arrays:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: damaged ({error}): remove it and run again") from error
+        return read_arrays(path)
+    except InputError as error:
+        raise InputError(f"{error}: remove it and run again") from error
 
 
 def unfinished(evaluation: Evaluation, folder: Folder) -> int:
@@ -174,8 +211,9 @@ def gather(evaluation: Evaluation, folder: Folder) -> Measured:
     """Put all chunks together; write ``photographs.csv`` and ``evidence.npz``.
 
     Raises:
-        InputError: if a chunk is missing or damaged.
+        InputError: if a chunk is missing or damaged, or they are of more or fewer photographs.
     """
+    folder.expect(len(evaluation.cases))
     totals: dict[tuple[str, str], Scorer] = {(s.task, ""): s for s in evaluation.scorers()}
     evidence: dict[str, list[NDArray[Any]]] = {}
     count = len(evaluation.cases)

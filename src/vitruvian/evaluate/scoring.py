@@ -95,6 +95,34 @@ def person_pixels(truth: Sample) -> NDArray[np.bool_] | None:
     return found
 
 
+def in_words(raster: Raster, words: Vocabulary) -> NDArray[np.uint8]:
+    """Return the values of a label map in another vocabulary; 255 for what has no counterpart.
+
+    Raises:
+        InputError: if no map between the two is documented.
+    """
+    own = raster.vocabulary
+    assert own is not None
+    return raster.values if own == words else convert_labels(raster.values, own, words)
+
+
+def label_pair(
+    true: Raster, guess: Raster | None, words: Vocabulary
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return true and found values as they are compared, in the classes of ``words``.
+
+    255 is not known in the truth. Where nothing was found, and where a class was found that
+    ``words`` does not have, is background.
+    """
+    background = words.background or 0
+    known = np.where(true.mask, in_words(true, words), np.uint8(255))
+    values = np.full(true.size, background, np.uint8)
+    if guess is not None:
+        values = np.where(guess.mask, in_words(guess, words), np.uint8(background))
+        values[(values == 255) & (known != 255)] = background
+    return known, values
+
+
 _Total = TypeVar("_Total", bound=MaskMetrics | DepthMetrics | NormalMetrics)
 
 
@@ -152,13 +180,7 @@ class PartsScorer(_Dense[MaskMetrics]):
         pair = self._pair(cases, answer)
         if pair is None:
             return {"mIoU": math.nan, "aAcc": math.nan}
-        true, guess = pair
-        background = self.words.background or 0
-        known = np.where(true.mask, self._in_words(true), np.uint8(255))
-        values = np.full(true.size, background, np.uint8)
-        if guess is not None:
-            values = np.where(guess.mask, self._in_words(guess), np.uint8(background))
-            values[(values == 255) & (known != 255)] = background  # a class nobody asked for
+        known, values = label_pair(*pair, self.words)
         one = self._own(prediction=values, truth=known)
         counts = one.confusion
         areas = np.stack([counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)])
@@ -172,13 +194,6 @@ class PartsScorer(_Dense[MaskMetrics]):
             "aAcc": float(areas[0].sum() / total) if total else math.nan,
             "pixels": float(total),
         }
-
-    def _in_words(self, raster: Raster) -> NDArray[np.uint8]:
-        words = raster.vocabulary
-        assert words is not None
-        if words == self.words:
-            return raster.values
-        return convert_labels(raster.values, words, self.words)
 
     def evidence(self) -> Arrays:
         """Return (N, 3, classes) pixels right, true and predicted of each class."""

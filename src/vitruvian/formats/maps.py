@@ -3,6 +3,7 @@
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ CLASSES = "classes.json"
 """Name of the file beside label maps that says what their values mean."""
 IGNORE = 255
 _UNKNOWN_COLOUR = (224, 224, 192)
+# A flipped bit may also ask for a password or an unknown compression (RuntimeError).
+_DAMAGED = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 # -------------------------------------------------------------------------------------- labels
 
@@ -178,13 +181,7 @@ def read_npz(path: str | Path) -> Raster:
     Raises:
         InputError: if the file is missing, damaged, or another .npz.
     """
-    try:
-        with Path(path).open("rb") as file, zipfile.ZipFile(file) as archive:
-            entries = {
-                name.removesuffix(".npy"): _array(archive, name) for name in archive.namelist()
-            }
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise InputError(f"{path}: no intact .npz file ({error})") from error
+    entries = read_arrays(path)
     with layout(path, "a map written by Vitruvian"):
         vocabulary = None
         if "described" in entries:
@@ -203,6 +200,19 @@ def read_npz(path: str | Path) -> Raster:
             origin=(x, y),
             vocabulary=vocabulary,
         )
+
+
+def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of any .npz by name; nothing in the file is executed.
+
+    Raises:
+        InputError: if the file is missing, damaged, or no .npz.
+    """
+    try:
+        with Path(path).open("rb") as file, zipfile.ZipFile(file) as archive:
+            return {name.removesuffix(".npy"): _array(archive, name) for name in archive.namelist()}
+    except _DAMAGED as error:
+        raise InputError(f"{path}: no intact .npz file ({error})") from error
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
