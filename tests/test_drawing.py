@@ -116,6 +116,11 @@ def test_draw_takes_files_and_gives_a_pillow_picture(tmp_path: Path) -> None:
 def test_wrong_tasks_are_errors() -> None:
     with pytest.raises(UnknownNameError, match="did you mean pose"):
         drawing.overlay(GREY, [person(pose=pose())], "poses")
+    with pytest.raises(UnknownNameError, match="'pse': they have none"):
+        drawing.draw(GREY, [person()], task="pse")
+    with pytest.raises(UnknownNameError, match="they have none"):
+        drawing.sheet(GREY, [person()], tasks=["pose"])
+    assert drawing.draw(GREY, [person()]).size[0] == SIZE[1]
     with pytest.raises(InputError, match="give task= one of pose, parts, depth"):
         drawing.overlay(GREY, [person(**EVERYTHING)])
     with pytest.raises(UnknownNameError, match="task of these people"):

@@ -2,6 +2,8 @@
 """``vitruvian predict`` and ``bench`` as a person would run them, with small random weights."""
 
 import json
+import re
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from PIL import Image
 
 import vitruvian as vi
 from vitruvian.cli import main
-from vitruvian.commands.results import ResultFolder, list_photos
+from vitruvian.commands.results import ENDS, SUFFIXES, ResultFolder, list_photos
 from vitruvian.errors import InputError
 from vitruvian.formats import FORMATS, coco, depth, maps, normals, openpose
 from vitruvian.image import probe
@@ -18,7 +20,7 @@ from vitruvian.model.card import Card, TaskCard
 from vitruvian.model.heads import DenseHeadConfig
 from vitruvian.model.network import Network, NetworkConfig
 from vitruvian.model.vit import ViTConfig
-from vitruvian.model.weights import save
+from vitruvian.model.weights import load, save
 
 WHOLE = ["--detector", "whole"]
 TINY = ViTConfig(dim=32, depth=1, heads=2, mlp_hidden=64, grid=(4, 3))
@@ -162,6 +164,105 @@ def test_starting_again_forgets_the_files_of_before(weights, photos, tmp_path):
     assert (out / "a_parts.png").exists()
 
 
+def test_replaced_weights_and_boxes_are_other_settings(weights, photos, tmp_path, capsys):
+    own = {"pose": tmp_path / "own.safetensors"}
+    own["pose"].write_bytes(weights["pose"].read_bytes())
+    boxes = tmp_path / "boxes.json"
+    entry = {"file_name": "b.png", "image_id": 1, "category_id": 1, "bbox": [5, 5, 30, 40]}
+    boxes.write_text(json.dumps([entry]))
+    given = [str(photos), "--write", "json", "--model", str(own["pose"])]
+    given += ["--detector", str(boxes), "--out", str(tmp_path / "out")]
+    assert main(["predict", *given]) == 0
+    assert main(["predict", *given]) == 0
+    assert "all done before" in capsys.readouterr().out
+    boxes.write_text(json.dumps([entry | {"bbox": [6, 6, 30, 40]}]))
+    assert main(["predict", *given]) == 2
+    assert "settings (what the file of --detector holds)" in capsys.readouterr().err
+    boxes.write_text(json.dumps([entry]))
+    network, card = load(own["pose"])
+    with torch.no_grad():
+        next(network.parameters()).add_(1)
+    save(own["pose"], network, card)
+    assert main(["predict", *given]) == 2
+    assert "settings (what the files of --model hold)" in capsys.readouterr().err
+
+
+def test_files_that_a_changed_photograph_no_longer_gives_go(weights, photos, tmp_path):
+    out, boxes = tmp_path / "out", tmp_path / "boxes.json"
+    entries = [
+        {"file_name": name, "image_id": n, "category_id": 1, "bbox": [30, 30, 40, 25]}
+        for n, name in enumerate(("a.jpg", "b.png"))
+    ]
+    boxes.write_text(json.dumps(entries))
+    given = [str(photos), "--write", "depth-png", "labels-png", "--model", str(weights["dense"])]
+    given += ["--detector", str(boxes), "--out", str(out)]
+    assert main(["predict", *given]) == 0
+    assert (out / "a_depth.png").exists()
+    Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(photos / "a.jpg")  # the box is outside
+    assert main(["predict", *given]) == 0
+    assert not (out / "a_depth.png").exists()
+    assert not (out / "a_parts.png").exists()
+    assert (out / "b_depth.png").exists()
+    assert (out / "classes.json").exists()
+
+
+def test_starting_again_removes_what_was_written_and_nothing_else(weights, photos, tmp_path):
+    out = tmp_path / "out"
+    everything = ["json", "results", "csv", "parquet"]
+    assert run(weights, photos, out, "--write", "labels-png", *everything) == 0
+    (out / "inner" / "mine.txt").write_text("kept")
+    (out / "mine.json").write_text("{}")
+    written = {"people.json", "results.json", "keypoints.csv", "keypoints.parquet", "classes.json"}
+    assert written <= {path.name for path in out.iterdir()}
+    assert run(weights, photos, out, "--write", "depth-png", "--overwrite", models=["dense"]) == 0
+    (out / "people.json").write_text("{}")  # mine: no run with these settings writes it
+    (out / "inner" / "classes.json").write_text("{}")
+    assert run(weights, photos, out, "--write", "csv", "--overwrite", models=["pose"]) == 0
+    left = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    left = {name for name in left if not name.startswith(".vitruvian/")}
+    own = {"inner/mine.txt", "mine.json", "people.json", "inner/classes.json"}
+    assert left == {"keypoints.csv", *own}
+
+
+def test_a_missing_package_is_said_before_anything_is_done(
+    weights, photos, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "OpenEXR", None)
+    out = tmp_path / "out"
+    assert run(weights, photos, out, "--write", "json", "depth-exr") == 2
+    assert "pip install 'vitruvian[exr]'" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_photographs_named_in_the_folder_of_results(weights, photos, capsys):
+    """As a shell names them, the results of before among them."""
+    one = photos / "a.jpg"
+    given = ["--out", str(photos), "--model", str(weights["dense"]), "--detector", "whole"]
+    given += ["--write", "overlay", "depth-png", "labels-png"]
+
+    def predict():
+        named = map(str, sorted(path for path in photos.iterdir() if path.suffix in SUFFIXES))
+        return main(["predict", *named, str(photos / "a.jpg"), *given])
+
+    assert main(["predict", str(one), *given]) == 0
+    assert (photos / "a_depth.png").exists()
+    assert predict() == 0
+    assert "(1 new" in capsys.readouterr().out
+    assert predict() == 0
+    assert "in 2 photographs" in capsys.readouterr().out
+    assert main(["predict", str(photos / "classes.json"), *given]) == 2
+    assert main(["predict", str(photos), *given]) == 2
+    assert f"what lies in {photos} counts as results" in capsys.readouterr().err
+    ends = {p.stem.removeprefix("a_") for p in photos.glob("a_*")}
+    assert {"parts", "depth", "normals"} <= ends <= {*ENDS}
+    (photos / "c.jpg").write_bytes(one.read_bytes())
+    (photos / "c_depth.png").write_bytes((photos / "b.png").read_bytes())
+    before = (photos / "c_depth.png").read_bytes()
+    assert predict() == 2
+    assert "c_depth.png is called like a result of 'c.jpg'" in capsys.readouterr().err
+    assert (photos / "c_depth.png").read_bytes() == before
+
+
 def test_what_fits_is_written_by_default(weights, photos, tmp_path):
     assert run(weights, photos, tmp_path / "out", models=["pose"]) == 0
     names = {path.name for path in (tmp_path / "out").iterdir() if path.is_file()}
@@ -277,6 +378,18 @@ def test_names_and_paths(tmp_path):
     assert [photo.name for photo in inside] == ["one/a.jpg"]
     with pytest.raises(InputError, match="no photograph found"):
         list_photos([str(tmp_path / "*.gif")])
+    alone = list_photos([str(tmp_path / "two/a.jpg")], leave_out=tmp_path / "two")
+    assert [photo.name for photo in alone] == ["a.jpg"]
+    deep = [photo.name for photo in list_photos([str(tmp_path / "**" / "*.jpg")])]
+    assert sorted(deep) == ["a.jpg", "a.jpg", "c.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"), [("photos/**.jpg", "photos/**/*.jpg"), ("/x/a**/*.png", "/x/**/a*/*.png")]
+)
+def test_two_stars_stand_for_folders(given, wanted):
+    with pytest.raises(InputError, match=re.escape(f"write '{wanted}'")):
+        list_photos([given])
 
 
 def test_python_in_three_lines(weights, photos, tmp_path):

@@ -96,6 +96,19 @@ def test_list_as_json(run: Run) -> None:
     assert " here" in run("list", "--task", "depth")[1]
 
 
+def test_list_knows_the_cache_of_the_hub(tmp_path: Path, run: Run) -> None:
+    repo, file = entry("sapiens-depth-1b").places[0]
+    folder = tmp_path / "cache" / f"models--{repo.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / (entry("sapiens-depth-1b").revision or "main")).write_text("abc")
+    for revision in {"abc", entry("sapiens-depth-1b").revision or "abc"}:
+        (folder / "snapshots" / revision).mkdir(parents=True)
+        (folder / "snapshots" / revision / file).touch()
+    rows = {row["name"]: row["here"] for row in json.loads(run("list", "--json")[1])}
+    assert [name for name, here in rows.items() if here] == ["sapiens-depth-1b"]
+    assert " here" in run("list", "--task", "depth")[1]
+
+
 def test_list_when_there_is_nothing(run: Run) -> None:
     assert "no published weights of that kind" in run("list", "--commercial", "yes")[1]
     code, _, err = run("list", "--task", "normal")

@@ -12,6 +12,7 @@ import pytest
 from vitruvian import vocabulary
 from vitruvian.errors import InputError
 from vitruvian.formats import boxes, coco, instances, openpose
+from vitruvian.formats.coco_truth import TruthFile
 from vitruvian.formats.record import Record
 from vitruvian.person import Person, Points, Sample
 
@@ -268,6 +269,31 @@ def test_what_is_no_coco_file_is_said(tmp_path: Path, content: Any, text: str) -
         coco.read(written(tmp_path / "odd.json", content))
 
 
+@pytest.mark.parametrize("flag", [0.9, 3, -1, np.nan])
+def test_a_visibility_that_is_none_is_said(tmp_path: Path, flag: float) -> None:
+    rows = [[5, 6, 2]] * 16 + [[7, 8, flag]]
+    entry = {"id": 1, "image_id": 1, "bbox": [1, 2, 3, 4], "keypoints": np.ravel(rows).tolist()}
+    content = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [entry]}
+    with pytest.raises(InputError, match=rf"visibility {flag}.*keypoint_scores"):
+        coco.read(written(tmp_path / "odd.json", content))
+
+
+def test_areas_of_truth_are_finite(tmp_path: Path) -> None:
+    """Without one, and with null, it is that of the box."""
+    entry = {"image_id": 1, "bbox": [1, 2, 3, 4], "keypoints": [5, 6, 2] * 17}
+    people = [entry | more for more in ({"area": 7}, {"area": None}, {})]
+
+    def truth() -> TruthFile:
+        annotations = [one | {"id": number} for number, one in enumerate(people)]
+        content = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": annotations}
+        return TruthFile(written(tmp_path / "truth.json", content))
+
+    np.testing.assert_array_equal(truth().read(0).areas, [7, 12, 12])
+    people[1] = entry | {"area": np.inf}
+    with pytest.raises(InputError, match="annotation 1: the area is inf"):
+        truth().read(0)
+
+
 def test_what_is_no_json_is_said(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(InputError, match=r"a\.json: not a JSON file"):
@@ -420,6 +446,15 @@ def test_boxes_of_a_coco_dataset_and_of_our_own_files(tmp_path: Path) -> None:
     for wrong in ({}, [3], [{"image_id": 1, "bbox": [1, 2, 3]}]):
         with pytest.raises(InputError):
             boxes.read_coco(written(tmp_path / "w.json", wrong))
+    for more, message in (
+        ({"score": np.nan}, "image 8: the score is nan"),
+        ({"score": np.inf}, "image 8: the score is inf"),
+        ({"track_id": np.inf}, "not laid out as"),
+    ):
+        with pytest.raises(InputError, match=message):
+            boxes.read_coco(
+                written(tmp_path / "w.json", [{"image_id": 8, "bbox": [1, 2, 3, 4], **more}])
+            )
 
 
 def test_mot_tracks(tmp_path: Path) -> None:
@@ -441,3 +476,20 @@ def test_mot_tracks(tmp_path: Path) -> None:
             boxes.read_mot(path)
     with pytest.raises(InputError, match="cannot be read"):
         boxes.read_mot(tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("nan,1,1,1,2,2,1", "the frame is nan"),
+        ("inf,1,1,1,2,2,1", "the frame is inf"),
+        ("1,nan,1,1,2,2,1", "the id is nan"),
+        ("1,1e30,1,1,2,2,1", "the id is 1e"),
+        ("1,1,1,1,2,2,nan", "the confidence is nan"),
+        ("1,1,1,1,2,inf,1", "the box"),
+    ],
+)
+def test_mot_tracks_are_of_finite_numbers(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "gt.txt").write_text(f"1,1,1,1,2,2,1\n{line}\n")
+    with pytest.raises(InputError, match=f"line 2: {message}"):
+        boxes.read_mot(tmp_path / "gt.txt")

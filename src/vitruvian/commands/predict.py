@@ -103,6 +103,7 @@ def predict(
         "normal_signs": None if normal_signs is None else list(normal_signs),
         "convention": convention,
         "dtype": str(pick_dtype(dtype, pick_device(device))),
+        **_contents(model, detector),
     }
     run = ResultFolder(out, settings, overwrite=overwrite)
     photos = run.named(found)
@@ -127,6 +128,8 @@ def predict(
         )
         _check_options(predictor, photos, normal_signs)
         wanted = _fitting(write, predictor.tasks)
+        for entry in wanted:
+            formats.check_extra(entry)
         run.begin(predictor.tasks)
         by_name = {photo.name: photo for photo in todo}
         outcomes = predictor.stream(
@@ -141,12 +144,29 @@ def predict(
                 else:
                     run.write(photo, outcome.sample, wanted, convention)
                 advance(done)
-    records = run.records()
-    for entry in _fitting(write, run.answers):
-        if entry.scope == "run":
-            formats.write_run(entry.name, records, out)
+    records = run.write_run(_fitting(write, run.answers))
     _report(out, photos, records, todo, failed, time.perf_counter() - start)
     return 1 if failed else 0
+
+
+def _contents(models: Sequence[str], detector: str) -> dict[str, Any]:
+    """Return the checksums of the files that are given, so that a replaced one is noticed.
+
+    Raises:
+        InputError: for weights that are not on this machine.
+    """
+    from vitruvian.files import sha256
+    from vitruvian.model.catalogue import find
+
+    files = [find(name) for name in models]
+    if Path(detector).suffix.lower() in (".json", ".txt", ".safetensors"):
+        files.append(Path(detector).expanduser())
+    sums = {path: sha256(path) for path in {*files} if path.is_file()}  # each read once
+    given = [sums.get(path) for path in files]
+    return {
+        "what the files of --model hold": given[: len(models)],
+        "what the file of --detector holds": given[len(models) :],
+    }
 
 
 def _fitting(write: Sequence[str], tasks: Sequence[str]) -> "list[Format]":

@@ -248,20 +248,20 @@ def _check_vocabulary(source: str, name: str, card: Any, task: str | None) -> No
 
 def _described(entry: Any) -> dict[str, Any]:
     """Return a catalogue entry as plain values."""
-    from vitruvian.model.catalogue import weights_folder
+    from vitruvian.model.catalogue import on_this_machine
 
     facts = {k: v for k, v in vars(entry).items() if v not in (None, {}) and k != "licence"}
     facts["places"] = [f"{repo}:{path}" for repo, path in entry.places]
     facts |= {"bytes": entry.nbytes, "licence": entry.licence.name, "url": entry.licence.url}
     facts["commercial"] = entry.licence.commercial
-    return facts | {"here": (weights_folder(entry.name) / entry.file).is_file()}
+    return facts | {"here": on_this_machine(entry.name) is not None}
 
 
 def _show_list(entries: list[Any]) -> None:
     from rich import box
     from rich.table import Table
 
-    from vitruvian.model.catalogue import weights_folder
+    from vitruvian.model.catalogue import on_this_machine
 
     if not entries:
         _say("no published weights of that kind")
@@ -270,8 +270,7 @@ def _show_list(entries: list[Any]) -> None:
     for column in ("name", "task", "names", "GB", "published result", "licence", "commercial", ""):
         table.add_column(column, justify="right" if column == "GB" else "left", no_wrap=True)
     for e in entries:
-        here = (weights_folder(e.name) / e.file).is_file()
-        state = "here" if here else "" if e.loadable else "not loadable"
+        state = "here" if on_this_machine(e.name) else "" if e.loadable else "not loadable"
         size = f"{e.nbytes / 1e9:.1f}" if e.nbytes else ""
         licence = (e.licence.name, e.licence.commercial)
         table.add_row(e.name, e.task, e.vocabulary or "", size, e.metric or "", *licence, state)

@@ -15,7 +15,7 @@ from PIL import Image
 from vitruvian.drawing import legend, painters
 from vitruvian.drawing.legend import INK, PALE, PAPER
 from vitruvian.drawing.painters import SURE, Canvas
-from vitruvian.errors import InputError, unknown_name
+from vitruvian.errors import InputError, UnknownNameError, unknown_name
 from vitruvian.geometry import Crop
 from vitruvian.image import Source, read, resize, write
 from vitruvian.person import Annotation, Person, Points, Raster, Sample, composite
@@ -44,7 +44,8 @@ def draw(
         sure: points scoring less are faint and hollow, those below a third of it not drawn.
 
     Raises:
-        UnknownNameError: if nobody has the task.
+        UnknownNameError: if there are people and nobody has the task. Without any people the
+            photograph stays as it is, whatever the task.
     """
     sample = _sample(photo, people)
     names = _tasks(sample)
@@ -76,7 +77,7 @@ def overlay(
         RGB uint8; higher than the photograph by the strip.
 
     Raises:
-        UnknownNameError: if nobody has the task.
+        UnknownNameError: as in `draw`.
         InputError: if there are several tasks and none is chosen.
     """
     sample = _sample(photo, people)
@@ -212,6 +213,10 @@ def _chosen(sample: Sample, task: str | None) -> str | None:
         return names[0] if names else None
     if names and task not in names:
         raise unknown_name("task of these people", task, names)
+    if sample.people and not names:
+        raise UnknownNameError(
+            f"unknown task of these people {task!r}: they have none, only boxes: leave task= out"
+        )
     return task if names else None  # nothing found at all: the photograph as it is
 
 

@@ -8,15 +8,25 @@ all appear whole or not at all.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from vitruvian.errors import InputError, unknown_name
+from vitruvian.errors import InputError, missing_extra, unknown_name
 from vitruvian.formats.record import Record
 from vitruvian.person import Raster, Sample, composite
 
-__all__ = ["FORMATS", "Format", "Record", "find", "picture_raster", "write_photo", "write_run"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Record",
+    "check_extra",
+    "find",
+    "picture_raster",
+    "write_photo",
+    "write_run",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +41,8 @@ class Format:
             made by `vitruvian.draw`.
         law: which annotations it holds.
         reader: the function that reads it back, or "" for drawings.
-        extra: the optional dependency it needs.
+        extra: the optional dependency it needs, see `check_extra`.
+        shared: a file that all photographs of one folder have in common, put beside theirs.
     """
 
     name: str
@@ -41,6 +52,7 @@ class Format:
     law: Literal["points", "label", "scalar", "vector", "raster", "any"]
     reader: str = ""
     extra: str | None = None
+    shared: str = ""
 
 
 _TABLE = (
@@ -91,6 +103,7 @@ _TABLE = (
         scope="photo",
         law="label",
         reader="formats.maps.read_labels",
+        shared="classes.json",
     ),
     Format(
         name="npz",
@@ -159,6 +172,7 @@ _TABLE = (
 )
 FORMATS: Mapping[str, Format] = MappingProxyType({entry.name: entry for entry in _TABLE})
 """Name → format, in the order to show them."""
+_PACKAGES = {"exr": "OpenEXR"}  # extra → what it brings
 
 
 def find(name: str) -> Format:
@@ -170,6 +184,21 @@ def find(name: str) -> Format:
     if name not in FORMATS:
         raise unknown_name("output format", name, FORMATS)
     return FORMATS[name]
+
+
+def check_extra(entry: Format) -> None:
+    """Return if the package that a format needs, if any, can be imported.
+
+    Raises:
+        MissingExtraError: with the command that installs it.
+    """
+    if entry.extra is None:
+        return
+    package = _PACKAGES[entry.extra]
+    try:
+        import_module(package)
+    except ImportError as error:
+        raise missing_extra(package, entry.extra, f"writing {entry.name}") from error
 
 
 def picture_raster(sample: Sample, task: str) -> Raster | None:
@@ -192,7 +221,7 @@ def write_photo(
         convention: axes of normals in files.
 
     Returns:
-        The files written; none where the sample has nothing of that kind.
+        The files written, without the shared one; none where the sample has nothing of that kind.
     """
     entry = find(name)
     if entry.scope != "photo":

@@ -37,10 +37,16 @@ class _Row(NamedTuple):
     identity: int | None
 
 
-def _checked(where: str, xywh: list[float]) -> list[float]:
+def _check(where: str, xywh: list[float], **numbers: float) -> None:
+    """Refuse a box that is none, and other numbers that are NaN, infinite or beyond any count."""
     if not all(math.isfinite(value) for value in xywh) or min(xywh[2:]) < 0:
         raise InputError(f"{where}: the box {xywh} is not x, y, width ≥ 0, height ≥ 0")
-    return xywh
+    for name, value in numbers.items():
+        if not abs(value) < 2**63:  # also true of NaN; what fits in int64
+            raise InputError(
+                f"{where}: the {name} is {value} · wanted a finite number · correct it, or take "
+                "the box out"
+            )
 
 
 def _gathered(rows: list[_Row]) -> Found:
@@ -60,7 +66,7 @@ def read_coco(path: str | Path) -> dict[str, Found]:
     "000000000785".
 
     Raises:
-        InputError: if the file is neither.
+        InputError: if the file is neither, or a box or score in it is NaN or infinite.
     """
     content = read_json(path)
     with layout(path, "a COCO detections list or dataset"):
@@ -86,9 +92,9 @@ def read_coco(path: str | Path) -> dict[str, Found]:
             xywh = [float(value) for value in entry["bbox"]]
             if len(xywh) != 4:
                 raise InputError(f"{path}: a bbox has {len(xywh)} numbers, wanted x, y, w, h")
-            _checked(f"{path}, image {number}", xywh)
-            score = entry.get("box_score", entry.get("score", 1.0))
-            rows.setdefault(keys, []).append(_Row(xywh, float(score), entry.get("track_id")))
+            score = float(entry.get("box_score", entry.get("score", 1.0)))
+            _check(f"{path}, image {number}", xywh, score=score)
+            rows.setdefault(keys, []).append(_Row(xywh, score, entry.get("track_id")))
         return {key: _gathered(found) for keys, found in rows.items() for key in keys}
 
 
@@ -110,7 +116,8 @@ def read_mot(path: str | Path, *, first_pixel: int = 0) -> dict[int, Found]:
         ground-truth lines with confidence 0 ("ignore") are left out.
 
     Raises:
-        InputError: if a line has fewer than six numbers, naming the line.
+        InputError: if a line has fewer than six numbers, or one that is NaN or infinite, naming
+            the line.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
@@ -129,12 +136,13 @@ def read_mot(path: str | Path, *, first_pixel: int = 0) -> dict[int, Found]:
                 f"{path}, line {number}: {len(values)} numbers, wanted frame, id, left, top, "
                 "width, height and, if known, confidence"
             )
+        frame, track = values[:2]
         score = values[6] if len(values) > 6 else 1.0
         if score == 0:
             continue
         xywh = [values[2] - first_pixel, values[3] - first_pixel, values[4], values[5]]
-        _checked(f"{path}, line {number}", xywh)
-        identity = int(values[1]) if values[1] >= 0 else None
-        found = rows.setdefault(int(values[0]), [])
+        _check(f"{path}, line {number}", xywh, frame=frame, id=track, confidence=score)
+        identity = int(track) if track >= 0 else None
+        found = rows.setdefault(int(frame), [])
         found.append(_Row(xywh, 1.0 if score < 0 else score, identity))
     return {frame: _gathered(found) for frame, found in sorted(rows.items())}

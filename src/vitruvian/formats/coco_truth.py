@@ -29,7 +29,7 @@ class Truth(Record):
         vocabulary: of the points.
         xy: (G, K, 2) float64 pixels of everyone in ``people``, in their order.
         labelled: (G, K) whether a point is annotated (v > 0).
-        areas: (G,) square pixels, as annotated.
+        areas: (G,) square pixels, as annotated; of the box where the file has none, or null.
         crowd: (G,) whether somebody stands for many.
     """
 
@@ -44,7 +44,7 @@ class TruthFile:
     """The photographs of a COCO keypoints dataset with all that decides an evaluation.
 
     Unlike `coco.read` it keeps crowd regions, people without points, and the annotated areas (that
-    of the box where a file has none).
+    of the box where a file has none, or null).
 
     Attributes:
         names: of the photographs, in the order of the file.
@@ -158,7 +158,8 @@ class TruthFile:
         """Return a photograph by its place in the file.
 
         Raises:
-            InputError: if its annotations are not laid out as they should be.
+            InputError: if its annotations are not laid out as they should be, or an area is NaN
+                or infinite.
         """
         with layout(self.path, "a COCO keypoints dataset"):
             entries = self._places.read(place)
@@ -175,7 +176,19 @@ class TruthFile:
         rows = rows.reshape(-1, *nothing.shape)
         boxes = np.array([person.box for person in record.people]).reshape(-1, 4)
         sizes = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-        areas = [entry.get("area", size) for entry, size in zip(entries, sizes, strict=True)]
+        areas = np.array(
+            [
+                size if entry.get("area") is None else entry["area"]
+                for entry, size in zip(entries, sizes, strict=True)
+            ],
+            np.float64,
+        )
+        if not np.isfinite(areas).all():
+            bad = int(np.argmin(np.isfinite(areas)))
+            raise InputError(
+                f"{self.path}, annotation {entries[bad].get('id')}: the area is {areas[bad]} · "
+                "wanted square pixels · correct it, or write null to take that of the box"
+            )
         return Truth(
             name=record.name,
             size=size,
@@ -184,6 +197,6 @@ class TruthFile:
             vocabulary=self.vocabulary,
             xy=rows[..., :2],
             labelled=rows[..., 2] > 0,
-            areas=np.array(areas, np.float64),
+            areas=areas,
             crowd=np.array([bool(entry.get("iscrowd")) for entry in entries], bool),
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vitruvian.errors import InputError
 from vitruvian.geometry import Size
-from vitruvian.person import Person, Points, Sample
+from vitruvian.person import ABSENT, OCCLUDED, VISIBLE, Person, Points, Sample
 from vitruvian.vocabulary import Vocabulary, available, load, make
 
 CONVENTION = "pixel (0, 0) is the centre of the first pixel; x to the right, y down"
@@ -50,7 +50,7 @@ def layout(path: str | Path, what: str) -> Generator[None, None, None]:
         yield
     except InputError:
         raise
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, IndexError, AttributeError) as error:
         raise InputError(f"{path}: not laid out as {what}: {error!r}") from error
 
 
@@ -121,13 +121,22 @@ def make_points(
     """Build points from a file's rows, saying so when their number does not fit.
 
     Raises:
-        InputError: if there are more or fewer rows than names.
+        InputError: if there are more or fewer rows than names, or a visibility that is not 0, 1
+            or 2.
     """
     if len(xy) != len(vocabulary) or len(scores) != len(vocabulary):
         raise InputError(
             f"{len(xy)} points with {len(scores)} scores for the vocabulary {vocabulary.name!r} "
             f"of {len(vocabulary)}: give vocabulary= the one the file was made with"
         )
+    if visibility is not None:
+        odd = visibility[~np.isin(visibility, (ABSENT, OCCLUDED, VISIBLE))]
+        if len(odd):
+            raise InputError(
+                f"a point of the visibility {odd[0]} · wanted 0 (not there), 1 (occluded) or 2 "
+                "(visible) · a file with scores in that place needs 2 there instead and the scores "
+                "in a list of their own (COCO: 'keypoint_scores')"
+            )
     return Points(
         vocabulary=vocabulary,
         xy=xy.astype(np.float32),

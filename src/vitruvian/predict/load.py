@@ -64,7 +64,9 @@ def load(
 
     Raises:
         WeightsError: for weights that are missing, damaged or for something else.
-        InputError: for a detector that cannot be opened.
+        InputError: for a detector that cannot be opened, and for a ``min_score`` outside 0 … 1 or
+            without effect: pictures taken whole have no scores, and a detector given as an object
+            has its own limit.
     """
     if not models:
         raise InputError("no weights given: name a file, or one of `vitruvian weights list`")
@@ -73,6 +75,11 @@ def load(
             raise unknown_name("task", name, TASKS)
     if normalisation not in get_args(Normalisation):
         raise unknown_name("normalisation", normalisation, get_args(Normalisation))
+    if min_score is not None and not isinstance(detector, str | Path):
+        raise InputError(
+            f"min_score has no effect: the detector is a {type(detector).__name__} that is open "
+            "already: give it the limit when you make it"
+        )
     # With one model, a task it does not answer is a wrong file and deserves the better message.
     only = tasks[0] if tasks and len(tasks) == 1 and len(models) == 1 else None
     opened = [open_model(model, only, settings or {}, normalisation) for model in models]
@@ -119,7 +126,6 @@ def open_model(
         std=card.std,
         generation=card.generation if isinstance(card.generation, int) else 1,
         flip=card.flip,
-        checksum=(card.source.sha256 or "") if card.source else "",
     )
     if normalisation == "card":
         return opened
@@ -139,7 +145,12 @@ def open_detector(
         confirm: have the boxes of a detector of our own confirmed by the keypoints that the
             weights made with it find in them, if its card says from which score on: those of
             ``default.safetensors`` beside it, or else the package's.
+
+    Raises:
+        InputError: for a detector that cannot be opened, or a score outside 0 … 1.
     """
+    if min_score is not None and not 0 <= min_score <= 1:
+        raise InputError(f"min_score {min_score} · wanted a score from 0 to 1")
     name = str(detector)
     if name == "whole":
         if min_score is not None:

@@ -45,7 +45,6 @@ class Model:
         std: RGB values they are divided by.
         generation: 1 or 2 for the published families (they enlarge small crops differently).
         flip: average with the prediction for the mirrored window, unless told otherwise.
-        checksum: sha256 of the file, for records.
     """
 
     name: str
@@ -56,7 +55,6 @@ class Model:
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
     generation: int = 1
     flip: bool = False
-    checksum: str = ""
 
 
 @dataclass
@@ -389,9 +387,7 @@ class Predictor:
         self.seconds[stage] += time.perf_counter() - start
 
 
-def _laid(
-    mask: NDArray[np.bool_], origin: tuple[int, int], raster: Raster
-) -> NDArray[np.bool_]:
+def _laid(mask: NDArray[np.bool_], origin: tuple[int, int], raster: Raster) -> NDArray[np.bool_]:
     """Return a mask on the pixels of another raster: windows of other sizes end elsewhere."""
     (x, y), (to_x, to_y) = origin, raster.origin
     moved = Raster(law="scalar", values=mask, origin=(x - to_x, y - to_y), kind="mask")
