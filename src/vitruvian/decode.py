@@ -151,7 +151,7 @@ def _load(source: str | Path | bytes, first: int = -1) -> tuple[str, bytes]:
     """Return a name for messages and the (``first``) bytes of a file."""
     if isinstance(source, _BYTES):
         name, data = "the given bytes", bytes(source)
-    elif not isinstance(source, str | os.PathLike):
+    elif not isinstance(source, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ImageError(
             f"a {type(source).__name__} is no picture: wanted a path, the bytes of a file, a "
             "Pillow picture or a uint8 array (H, W, 3)"
