@@ -53,7 +53,7 @@ def test_scores_are_those_of_the_box_and_of_the_points_in_windows_as_they_are(
 
 
 def test_a_limit_only_leaves_out(model: Model, picture: NDArray[np.uint8]) -> None:
-    everybody = detected(model, picture, 0.02)
+    everybody = detected(model, picture, 0.002)  # low: unclear points lower scores as well
     limit = float(np.median(everybody.scores))
     some = detected(model, picture, limit)
     keep = everybody.scores >= limit
