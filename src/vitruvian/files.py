@@ -5,11 +5,21 @@ import contextlib
 import hashlib
 import json
 import secrets
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 from vitruvian.errors import InputError
+
+DAMAGED = (
+    *(OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error),
+    RuntimeError,  # a flipped bit asks for a password or an unknown compression
+    tokenize.TokenError,  # numpy reads headers of its first format as Python literals
+)
+"""What reading a damaged .npy or .npz raises, or one that is none."""
 
 
 @contextlib.contextmanager

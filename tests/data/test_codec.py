@@ -161,6 +161,19 @@ def test_damaged_files_are_told(law):
         decode_raster(entry | {"size": [3, 3]}, files, words)
 
 
+def test_flipped_bits_of_archives_are_told():
+    entry, files = encode_raster(random_raster(np.random.default_rng(0), "position"))
+    intact = files["npz"]
+    refused = 0
+    for at in range(0, len(intact), 7):
+        flipped = intact[:at] + bytes([intact[at] ^ 0xFF]) + intact[at + 1 :]
+        try:
+            decode_raster(entry, {"npz": flipped})
+        except InputError:
+            refused += 1
+    assert refused > len(intact) // 14
+
+
 # --------------------------------------------------------------------------- whole samples
 
 

@@ -34,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitruvian.errors import InputError
+from vitruvian.files import DAMAGED
 from vitruvian.person import Raster
 from vitruvian.vocabulary import Vocabulary
 
@@ -218,7 +219,7 @@ def _from_npz(
     try:
         with np.load(io.BytesIO(_file(files, "npz")), allow_pickle=False) as archive:
             values, valid = archive["values"], archive["valid"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (KeyError, *DAMAGED) as error:
         raise InputError(f"its .npz is damaged ({error})") from error
     if values.shape[:2] != size or valid.shape != size:
         raise InputError(f"its .npz is {values.shape[:2]}, the sample says {size}")

@@ -3,7 +3,6 @@
 
 import json
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitruvian.errors import InputError
-from vitruvian.files import atomic, read_json, write_json
+from vitruvian.files import DAMAGED, atomic, read_json, write_json
 from vitruvian.formats import png
 from vitruvian.formats.record import (
     CONVENTION,
@@ -26,8 +25,6 @@ CLASSES = "classes.json"
 """Name of the file beside label maps that says what their values mean."""
 IGNORE = 255
 _UNKNOWN_COLOUR = (224, 224, 192)
-# A flipped bit may also ask for a password or an unknown compression (RuntimeError).
-_DAMAGED = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 # -------------------------------------------------------------------------------------- labels
 
@@ -211,7 +208,7 @@ def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
     try:
         with Path(path).open("rb") as file, zipfile.ZipFile(file) as archive:
             return {name.removesuffix(".npy"): _array(archive, name) for name in archive.namelist()}
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise InputError(f"{path}: no intact .npz file ({error})") from error
 
 

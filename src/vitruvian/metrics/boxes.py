@@ -10,7 +10,8 @@ from vitruvian.metrics.accumulator import Accumulator, ratio
 from vitruvian.metrics.checks import flags, shaped
 
 EVEN = 0.005
-"""Differences of F1 that are chance [V]: of 200 people its standard error is about 0.03."""
+"""Differences of F1 that are chance [V]: of 200 people the standard error of a share of 0.75
+is about 0.03."""
 
 
 class BoxAP(Accumulator):

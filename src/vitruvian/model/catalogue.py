@@ -202,6 +202,7 @@ def on_this_machine(name: str) -> Path | None:
 
     Raises:
         UnknownNameError: no such name.
+        WeightsError: for "default", if this installation lacks it.
     """
     if name == DEFAULT:
         return _shipped()

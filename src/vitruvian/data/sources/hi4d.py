@@ -17,7 +17,6 @@ Sapiens paper).
 """
 
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from vitruvian.data.sources.files import Entry, Known, list_pictures
 from vitruvian.data.sources.folder import Paired
 from vitruvian.data.sources.maps import SUFFIXES, MapSettings
 from vitruvian.errors import InputError
+from vitruvian.files import DAMAGED
 
 PAIRS = ("28", "32", "37")
 CAMERA = 4
@@ -76,7 +76,7 @@ def read_camera(path: Path, number: int) -> tuple[np.ndarray, np.ndarray]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             ids = [int(one) for one in np.asarray(archive["ids"]).ravel()]
             inner, outer = archive["intrinsics"], archive["extrinsics"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (KeyError, *DAMAGED) as error:
         raise InputError(f"{path}: no cameras of Hi4D ({error})") from error
     if number not in ids:
         raise InputError(f"{path}: no camera {number}, only {', '.join(map(str, ids))}")

@@ -5,7 +5,6 @@ Understood are PNG (8 and 16 bits), .npy, .npz and .exr. What a file does not sa
 which unit, which axes) has to be said; nothing is guessed.
 """
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from vitruvian.correspondence import convert_labels
 from vitruvian.data.options import Convention, DepthKind
 from vitruvian.data.sources.files import check_size
 from vitruvian.errors import InputError
+from vitruvian.files import DAMAGED
 from vitruvian.formats import depth as depth_files
 from vitruvian.formats import maps as map_files
 from vitruvian.formats import normals as normal_files
@@ -269,5 +269,5 @@ def _values(path: Path) -> NDArray[Any]:
             return loaded[chosen]
     except InputError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise InputError(f"{path}: no intact {suffix} file ({error})") from error
