@@ -21,7 +21,7 @@ def somebody(box=(20, 20, 50, 80)):
 def test_the_person_stays_and_the_rest_goes():
     window = np.full((100, 90, 3), 77, np.uint8)
     crop = Crop.whole((100, 90))
-    found = Clutter(chance=1.0)(window, somebody(), crop, np.random.default_rng(0))
+    found = Clutter(chance=1.0)(window, somebody(), crop, (100, 90), np.random.default_rng(0))
     inside = np.s_[22:79, 22:49]
     assert (found[inside] == 77).all()
     outside = np.ones((100, 90), bool)
@@ -30,12 +30,51 @@ def test_the_person_stays_and_the_rest_goes():
     assert (window == 77).all()
 
 
+def test_nothing_is_laid_beyond_the_photograph():
+    crop = Crop.from_box([20, 20, 80, 120], (100, 90))  # reaches below the photograph
+    augment = PoseAugment(size=(100, 90), clutter=Clutter(chance=1.0), fill=(10.0, 200.0, 30.0))
+    picture = np.full((100, 90, 3), 77, np.uint8)
+    seen = augment(
+        Sample(image=picture, people=(somebody((20, 20, 80, 120)),)), np.random.default_rng(0)
+    )
+    beyond = crop.to_image([[45, 99], [45, 0]])[:, 1] > 100
+    assert list(beyond) == [True, False]
+    assert (seen.image[-8:] == (10, 200, 30)).all()
+    assert (seen.image[:8] != (10, 200, 30)).any()
+
+
+def test_some_clutter_has_the_persons_own_colours():
+    """Else a network could tell a coat from what is behind it by the coat's colour alone."""
+    red = np.full((50, 3), (250, 0, 0), np.uint8)
+    clutter = Clutter(shapes=(5, 10))
+
+    def reddish(alike):
+        shares = []
+        for seed in range(30):
+            pixels = clutter.picture(SIZE, np.random.default_rng(seed), alike).astype(int)
+            shares.append((pixels[..., 0] - pixels[..., 1:].max(axis=-1) > 60).mean())
+        return np.mean(shares)
+
+    assert reddish(red) > reddish(None) + 0.2
+    window = np.full((100, 90, 3), (250, 0, 0), np.uint8)
+    crop, outside = Crop.whole((100, 90)), np.s_[:15]
+    mixed = [
+        Clutter(chance=1.0, alike=alike)(
+            window, somebody(), crop, (100, 90), np.random.default_rng(seed)
+        )[outside].astype(int)
+        for alike in (0.0, 1.0)
+        for seed in range(30)
+    ]
+    shares = [(m[..., 0] - m[..., 1:].max(axis=-1) > 60).mean() for m in mixed]
+    assert np.mean(shares[30:]) > np.mean(shares[:30]) + 0.2
+
+
 def test_chance_and_unknown_outlines_leave_the_window():
     window = np.full((100, 90, 3), 77, np.uint8)
     crop = Crop.whole((100, 90))
     nobody = Person(box=[20, 20, 50, 80])
     for clutter, person in ((Clutter(chance=0.0), somebody()), (Clutter(chance=1.0), nobody)):
-        found = clutter(window, person, crop, np.random.default_rng(0))
+        found = clutter(window, person, crop, (100, 90), np.random.default_rng(0))
         np.testing.assert_array_equal(found, window)
 
 
@@ -63,5 +102,7 @@ def test_windows_of_people_too_small_are_drawn_again():
 def test_impossible_settings_are_refused():
     with pytest.raises(InputError, match="chance from 0 to 1"):
         Clutter(chance=2)
+    with pytest.raises(InputError, match="alike is a chance"):
+        Clutter(alike=-1)
     with pytest.raises(InputError, match="shapes go from a positive number"):
         Clutter(shapes=(0, 5))

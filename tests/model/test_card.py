@@ -42,6 +42,7 @@ def test_cards_survive_json(card: Card) -> None:
         decoder=MAEConfig(decoder_depth=2),
         source=Source(file="x", sha256="0" * 64, url="https://example.org"),
         generation="vitruvian",
+        fill=(123.675, 116.28, 103.53),
         flip=True,
     )
     assert Card.from_json(full.to_json()) == full
@@ -114,6 +115,7 @@ def _changed(**changes: Any) -> str:
         (_changed(input_size=[1]), "not a card"),
         (_changed(flip=1), "flip of a card: given 1"),
         (_changed(mean=[1, 2]), "not a card"),
+        (_changed(fill=[1, 2]), "not a card"),
         (_changed(mean=["a", 1, 2]), "not a card"),
         (_changed(tasks={"pose": {"vocab": "x"}}), "not a card"),
         (_changed(network={"backbone": {}}), "wanted also dim"),
@@ -127,13 +129,14 @@ def test_malformed_cards_are_refused(text: str, says: str) -> None:
     assert "file.safetensors" in str(caught.value)
 
 
-def test_cards_from_before_mirrored_windows_are_read() -> None:
+@pytest.mark.parametrize("key", ["fill", "flip"])
+def test_cards_from_before_a_field_are_read(key: str) -> None:
     data = json.loads(CARDS[0].to_json())
-    del data["flip"]
+    del data[key]
     assert Card.from_json(json.dumps(data)) == CARDS[0]
 
 
-@pytest.mark.parametrize("key", sorted(json.loads(CARDS[0].to_json()).keys() - {"flip"}))
+@pytest.mark.parametrize("key", sorted(json.loads(CARDS[0].to_json()).keys() - {"fill", "flip"}))
 def test_every_field_is_needed(key: str) -> None:
     data = json.loads(CARDS[0].to_json())
     del data[key]

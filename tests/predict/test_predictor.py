@@ -80,6 +80,25 @@ def test_windows_equal_the_published_pipeline():
     np.testing.assert_allclose(person.points().scores, scores[0], atol=1e-5)
 
 
+def test_windows_show_the_fill_outside_of_the_picture():
+    """What weights see there is what a larger picture with a border of that colour shows."""
+    image, border, grey = a_picture(size=(60, 90)), 80, (90.0, 120.0, 30.0)
+    wide = np.empty((220, 250, 3), np.uint8)
+    wide[:] = grey
+    wide[border : border + 60, border : border + 90] = image
+    model = a_model("pose", "parts")
+    black = Predictor([model], WholeImage())
+    filled = Predictor([replace(model, fill=grey)], WholeImage())
+    box = np.array([[5.0, 5.0, 84.0, 54.0]])
+    (person,) = filled(image, box)
+    assert not np.allclose(person.points().xy, black(image, box)[0].points().xy, atol=1e-2)
+    (around,) = black(wide, box + border)
+    np.testing.assert_allclose(person.points().xy, around.points().xy - border, atol=1e-2)
+    known = person.raster("parts").placed((60, 90)).values
+    there = around.raster("parts").placed((220, 250)).values
+    assert (known == there[border : border + 60, border : border + 90]).mean() > 0.99
+
+
 def test_batches_and_company_change_nothing():
     model = a_model("pose", "parts")
     images = [a_picture(seed, (80 + seed, 100)) for seed in range(3)]

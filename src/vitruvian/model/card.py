@@ -68,6 +68,7 @@ class Card:
         std: what the difference is divided by.
         framing: how a picture becomes the input: "person" (upright box at the input's aspect),
             "stretch" (whole frame, aspect not kept) or "pad" (whole frame, aspect kept).
+        fill: RGB of what windows show outside of the picture; published weights saw black.
         flip: average with the prediction for the mirrored window, unless told otherwise.
         licence: SPDX identifier or name.
         commercial: whether the licence allows commercial use.
@@ -84,6 +85,7 @@ class Card:
     mean: tuple[float, float, float] = MEAN
     std: tuple[float, float, float] = STD
     framing: Framing
+    fill: tuple[float, float, float] = (0.0, 0.0, 0.0)
     flip: bool = False
     licence: str
     commercial: Commercial
@@ -106,6 +108,7 @@ class Card:
             "mean": list(self.mean),
             "std": list(self.std),
             "framing": self.framing,
+            "fill": list(self.fill),
             "flip": self.flip,
             "licence": self.licence,
             "commercial": self.commercial,
@@ -307,7 +310,7 @@ def _licence(identity: Identity, record: Entry | None) -> tuple[str, Commercial]
 def _parse(data: dict[str, Any]) -> dict[str, Any]:
     known = (
         *("format", "name", "generation", "network", "tasks", "decoder", "input_size"),
-        *("mean", "std", "framing", "flip", "licence", "commercial", "source"),
+        *("mean", "std", "framing", "fill", "flip", "licence", "commercial", "source"),
     )
     for key in data:
         if key not in known:
@@ -332,6 +335,7 @@ def _parse(data: dict[str, Any]) -> dict[str, Any]:
         "input_size": (height, width),
         "mean": _three(data["mean"]),
         "std": _three(data["std"]),
+        "fill": _three(data.get("fill", (0, 0, 0))),
         "source": Source(**data["source"]) if data["source"] else None,
     }
 

@@ -125,6 +125,7 @@ def open_model(
         mean=card.mean,
         std=card.std,
         generation=card.generation if isinstance(card.generation, int) else 1,
+        fill=card.fill,
         flip=card.flip,
     )
     if normalisation == "card":
@@ -170,7 +171,7 @@ def open_detector(
             return finder
         # A finder's limit was measured with the keypoints of these.
         beside = Path(ours).with_name(f"{DEFAULT}.safetensors")
-        model = open_model(beside if beside.is_file() else DEFAULT, "pose", {}, "card")
+        model = open_model(beside if beside.is_file() else DEFAULT, None, {}, "card")
         return ConfirmedFinder(finder, model, min_score=min_score, device=place)
     score = 0.5 if min_score is None else min_score
     source = DEFAULT_DETECTOR if name == "auto" else name

@@ -44,6 +44,7 @@ class Model:
         mean: RGB values (0 … 255) subtracted from pixels.
         std: RGB values they are divided by.
         generation: 1 or 2 for the published families (they enlarge small crops differently).
+        fill: RGB of what windows show outside of the photograph.
         flip: average with the prediction for the mirrored window, unless told otherwise.
     """
 
@@ -54,6 +55,7 @@ class Model:
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
     generation: int = 1
+    fill: tuple[float, float, float] = (0.0, 0.0, 0.0)
     flip: bool = False
 
 
@@ -83,6 +85,7 @@ class _Pass:
     framing: Framing
     size: Size
     second: bool
+    fill: tuple[float, float, float]
     work: dict[int, tuple[Model, dict[str, Task]]] = field(default_factory=dict)
 
 
@@ -285,14 +288,15 @@ class Predictor:
 
     def _plan(self) -> list["_Pass"]:
         """Group the tasks of all models by the windows they look at, so each is cut once."""
-        passes: dict[tuple[Framing, Size, bool], _Pass] = {}
+        passes: dict[tuple[Framing, Size, bool, tuple[float, ...]], _Pass] = {}
         for model in self.models:
             second = model.generation == 2
             for name, task in model.tasks.items():
                 framing: Framing = "person" if name == "pose" else self.framing
-                key = (framing, model.input_size, second)
+                key = (framing, model.input_size, second, model.fill)
                 shared = passes.setdefault(
-                    key, _Pass(framing=framing, size=model.input_size, second=second)
+                    key,
+                    _Pass(framing=framing, size=model.input_size, second=second, fill=model.fill),
                 )
                 shared.work.setdefault(id(model), (model, {}))[1][name] = task
         return list(passes.values())
@@ -319,7 +323,13 @@ class Predictor:
             with self._clock("crop"):
                 windows = np.stack(
                     [
-                        cut(arrays[job.outcome], job.view, shared.framing, second=shared.second)
+                        cut(
+                            arrays[job.outcome],
+                            job.view,
+                            shared.framing,
+                            second=shared.second,
+                            fill=shared.fill,
+                        )
                         for job in part
                     ]
                 )

@@ -19,12 +19,17 @@ def solid(box: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def cut(
-    image: NDArray[np.uint8], view: View, framing: Framing, *, second: bool
+    image: NDArray[np.uint8],
+    view: View,
+    framing: Framing,
+    *,
+    second: bool,
+    fill: tuple[float, float, float],
 ) -> NDArray[np.uint8]:
     """Cut one uint8 window, by the interpolation each published family used.
 
     First generation: bilinear everywhere. Second: people's windows bicubic when enlarging, and
-    stretched pictures by area when shrinking, else bicubic.
+    stretched pictures by area when shrinking, else bicubic. Outside of the picture is ``fill``.
     """
     size = view.crop.size
     if framing == "stretch":
@@ -34,7 +39,8 @@ def cut(
         return images.resize(image, size, interpolation=method)
     enlarging = min(view.crop.matrix[0, 0], view.crop.matrix[1, 1]) >= 1
     cubic = second and framing == "person" and enlarging
-    return images.warp(image, view.crop.matrix, size, interpolation="cubic" if cubic else "linear")
+    method = "cubic" if cubic else "linear"
+    return images.warp(image, view.crop.matrix, size, interpolation=method, fill=fill)
 
 
 def around(raster: Raster, person: Person) -> Raster:

@@ -91,7 +91,7 @@ class Evaluation:
             sample = self._truth(number)
             for person in sample.people:
                 crop = upright(self.run, person, sample.size)
-                window = image.warp(sample.image, crop.matrix, crop.size)
+                window = image.warp(sample.image, crop.matrix, crop.size, fill=self.run.fill)
                 view = View(crop, sample.size)
                 yield _Job(number=number, person=person, view=view, window=window)
 
@@ -243,7 +243,7 @@ class Pictures:
             return None
         person = max(people, key=lambda p: float(np.prod(p.box[2:] - p.box[:2])))
         crop = upright(self.run, person, sample.size)
-        pixels = image.warp(sample.image, crop.matrix, crop.size)
+        pixels = image.warp(sample.image, crop.matrix, crop.size, fill=self.run.fill)
         return Sample(image=pixels, people=(person.warped(crop),))
 
 

@@ -9,6 +9,7 @@ from vitruvian import vocabulary as vocabularies
 from vitruvian.data.augment import DenseAugment, Photometric, PixelAugment, PoseAugment
 from vitruvian.errors import InputError
 from vitruvian.geometry import Size
+from vitruvian.model.card import MEAN
 from vitruvian.model.network import NetworkConfig
 from vitruvian.model.published import FIRST, SECOND
 from vitruvian.model.sizes import ViTConfig
@@ -78,7 +79,7 @@ def own_window(
         )  # fmt: skip
     return PoseAugment(
         size=size, mirror=0.5, shift=0.5, shift_by=0.1, scale=1.0, scale_by=0.3, rotation=0.5,
-        rotation_by=40, pixels=pixels,
+        rotation_by=40, fill=MEAN, pixels=pixels,
     )  # fmt: skip
 
 

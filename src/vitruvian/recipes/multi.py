@@ -96,7 +96,7 @@ def multi(
     assert isinstance(run.window, PoseAugment)
     run = replace(
         run,
-        window=replace(run.window, smallest=SMALLEST, clutter=Clutter(chance=0.4)),
+        window=replace(run.window, smallest=SMALLEST, clutter=Clutter(chance=0.6)),
         loop=replace(loop, optimiser=optimiser_of(size, loop.optimiser)),
     )
     # Published sizes have the heads of their single tasks.

@@ -235,6 +235,11 @@ class Run:
         return "pad" if isinstance(self.window, SceneAugment) else "stretch"
 
     @property
+    def fill(self) -> tuple[float, float, float]:
+        """RGB of what its windows show outside of the picture."""
+        return self.window.fill if isinstance(self.window, PoseAugment) else (0.0, 0.0, 0.0)
+
+    @property
     def seed(self) -> int:
         """Of the order of the data, augmentation, starting weights and masks."""
         return self.loop.seed

@@ -261,6 +261,7 @@ def card_of(run: Run, name: str) -> Card:
         decoder=run.masked,
         input_size=run.size,
         framing=run.framing,
+        fill=run.fill,
         licence=licence,
         commercial=commercial,  # pyright: ignore[reportArgumentType]
     )

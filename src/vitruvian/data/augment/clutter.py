@@ -33,37 +33,56 @@ class Clutter:
         shapes: range of their number; few and very many are as likely as each other.
         sizes: range of a shape's radius, as a share of the window's longer side; small ones are
             more.
+        alike: chance that some of it has the person's own colours, so that outlines, not colours,
+            tell a coat from what is behind it.
     """
 
     chance: float = 0.5
     shapes: tuple[int, int] = (10, 150)
     sizes: Range = (0.01, 0.5)
+    alike: float = 0.5
 
     def __post_init__(self) -> None:
         check_chance("chance", self.chance)
+        check_chance("alike", self.alike)
         for name, (low, high) in (("shapes", self.shapes), ("sizes", self.sizes)):
             if not 0 < low <= high:
                 raise InputError(f"{name} go from a positive number to one as large: {low}, {high}")
 
     def __call__(
-        self, window: Picture, person: Person, crop: Crop, rng: np.random.Generator
+        self,
+        window: Picture,
+        person: Person,
+        crop: Crop,
+        photograph: Size,
+        rng: np.random.Generator,
     ) -> Picture:
         """Return the RGB window with another background, or as it is.
 
-        It stays where nothing says which pixels are the person.
+        It stays where nothing says which pixels are the person, and beyond the photograph, whose
+        (height, width) is given.
         """
         if rng.random() >= self.chance:
             return window
         mask = foreground(person)
         if mask is None:
             return window
-        return image.compose(self.picture(crop.size, rng), window, person_alpha(mask, crop))
+        alpha = person_alpha(mask, crop)
+        own = window[alpha > 0.5]
+        behind = self.picture(crop.size, rng, own if rng.random() < self.alike else None)
+        inside = image.warp(np.ones(photograph, np.float32), crop.matrix, crop.size)
+        return image.compose(behind, window, np.maximum(alpha, 1 - inside))
 
-    def picture(self, size: Size, rng: np.random.Generator) -> Picture:
-        """Draw one, RGB uint8 of (height, width)."""
+    def picture(
+        self, size: Size, rng: np.random.Generator, alike: Picture | None = None
+    ) -> Picture:
+        """Draw one, RGB uint8 of (height, width), some of its colours among those given, (N, 3)."""
         palette = rng.uniform(0, 255, (int(rng.integers(2, 7)), 3))
         # photographs are mostly dull: some palettes keep their colours, others lose nearly all
         palette += (palette.mean(axis=1, keepdims=True) - palette) * rng.uniform(0.3, 1)
+        if alike is not None and len(alike):
+            known = rng.integers(len(alike), size=int(rng.integers(1, len(palette) + 1)))
+            palette[: len(known)] = alike[known]
         canvas = _field(size, palette, rng)
         count = round(float(np.exp(rng.uniform(*np.log(self.shapes)))))
         low, high = (share * max(size) for share in self.sizes)

@@ -45,6 +45,8 @@ class PoseAugment:
         smallest: people whose box covers less than a square of this side (pixels) are left out;
             another sample is drawn.
         clutter: another, invented background; ``None`` for never.
+        fill: RGB of what lies outside of the photograph; black as published, which dark clothes at
+            its edge melt into.
         pixels: what happens to the pixels.
     """
 
@@ -67,6 +69,7 @@ class PoseAugment:
     least: int = 0
     smallest: float = 0.0
     clutter: Clutter | None = None
+    fill: tuple[float, float, float] = (0.0, 0.0, 0.0)
     pixels: PixelAugment = _NO_CHANGE
 
     def __post_init__(self) -> None:
@@ -139,9 +142,9 @@ class PoseAugment:
             limits = np.array([self.size[1] - 1, self.size[0] - 1])
             if ((inside >= 0) & (inside <= limits)).all(axis=1).sum() < self.least:
                 return None
-        pixels = image.warp(sample.image, crop.matrix, crop.size)
+        pixels = image.warp(sample.image, crop.matrix, crop.size, fill=self.fill)
         if self.clutter is not None:
-            pixels = self.clutter(pixels, person, crop, rng)
+            pixels = self.clutter(pixels, person, crop, sample.size, rng)
         return View(image=self.pixels(pixels, rng), person=person, crop=crop)
 
     def _half(
