@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Boxes confirmed by keypoints: what scores become, and that no limit loses anybody."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from vitruvian import image, vocabulary
-from vitruvian.person import Person, Points
-from vitruvian.predict.confirm import ConfirmedFinder, confidence
+from vitruvian.geometry import boxes_iou
+from vitruvian.person import Person, Points, Raster
+from vitruvian.predict.confirm import ConfirmedFinder, body_box, confidence
 from vitruvian.predict.detect import Boxes, WholeImage
 from vitruvian.predict.load import open_model
 from vitruvian.predict.people import PeopleFinder
@@ -18,7 +20,7 @@ from vitruvian.predict.predictor import Model, Predictor
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return open_model("default", "pose", {}, "card")
+    return open_model("default", None, {}, "card")
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def test_scores_are_those_of_the_box_and_of_the_points_in_windows_as_they_are(
 ) -> None:
     (plain,) = PeopleFinder(min_score=0.02).detect([picture], [""])
     assert len(plain) > 4
-    people = Predictor([model], WholeImage(), tasks=["pose"], flip=False)(picture, plain)
+    people = Predictor([model], WholeImage(), tasks=["pose", "parts"], flip=False)(picture, plain)
     wanted = np.array(
         [score * min(1.0, person.points().scores.mean() / 0.75)
          for score, person in zip(plain.scores, people, strict=True)]
@@ -47,7 +49,8 @@ def test_scores_are_those_of_the_box_and_of_the_points_in_windows_as_they_are(
     keep = np.flatnonzero(wanted >= 0.02)
     order = keep[np.argsort(-wanted[keep], kind="stable")]
     found = detected(model, picture, 0.02)
-    np.testing.assert_array_equal(found.boxes, plain.boxes[order])
+    drawn = [body_box(person, picture.shape[:2]) for person in people]
+    np.testing.assert_array_equal(found.boxes, np.stack(drawn)[order])
     np.testing.assert_allclose(found.scores, wanted[order], rtol=1e-5)
     assert (found.scores < plain.scores[order]).all()
 
@@ -94,10 +97,43 @@ class Reports:
 def test_two_boxes_with_the_same_keypoints_are_one_person(model: Model) -> None:
     photo = image.read(Path(__file__).parents[2] / "examples" / "photos" / "astronaut.jpg")
     whole, most = [5.0, 5, 420, 511], [20.0, 10, 400, 505]
+    look = Predictor([model], WholeImage(), flip=False)
     for scores, kept in (((0.9, 0.8), whole), ((0.7, 0.8), most)):
         reports = Reports(Boxes(np.array([whole, most]), np.array(scores)))
         finder = ConfirmedFinder(reports, model, device="cpu")  # type: ignore[arg-type]
         (found,) = finder.detect([photo], [""])
-        np.testing.assert_array_equal(found.boxes, [kept])
+        (person,) = look(photo, np.array([kept]))
+        np.testing.assert_array_equal(found.boxes, [body_box(person, photo.shape[:2])])
         nobody = ConfirmedFinder(reports, model, min_score=1.0, device="cpu")  # type: ignore[arg-type]
         assert len(nobody.detect([photo], [""])[0]) == 0
+
+
+def test_boxes_are_drawn_around_the_whole_body(model: Model) -> None:
+    """Boxes that leave much of her out are drawn larger, one with much room around her smaller."""
+    photo = image.read(Path(__file__).parents[2] / "examples" / "photos" / "hopper.jpg")
+    truth = np.array([[10.0, 22, 509, 598]])  # examples17.json
+    for given in ([100.0, 100, 420, 560], [60.0, 80, 460, 599], [-150.0, -120, 660, 599]):
+        reports = Reports(Boxes(np.array([given]), np.ones(1)))
+        finder = ConfirmedFinder(reports, model, device="cpu")  # type: ignore[arg-type]
+        (found,) = finder.detect([photo], [""])
+        assert boxes_iou(found.boxes, truth) > boxes_iou([given], truth) + 0.05
+
+
+def test_the_body_box_holds_parts_and_clear_points_without_specks() -> None:
+    values = np.zeros((100, 80), np.uint8)
+    values[20:60, 10:50] = 1  # 1600 pixels
+    values[95, 75] = 1  # a speck
+    parts = Raster(law="label", values=values, vocabulary=vocabulary.load("parts28"), origin=(5, 7))
+    xy = np.zeros((17, 2))
+    xy[:3] = (60, 50), (30, 300), (-4, 40)  # beside the parts, beyond the photograph, unclear
+    scores = np.zeros(17)
+    scores[:3] = 0.9, 0.5, 0.2
+    points = Points(vocabulary=vocabulary.load("coco17"), xy=xy, scores=scores)
+    person = Person(box=[0, 0, 9, 9], annotations={"pose": points, "parts": parts})
+    np.testing.assert_array_equal(body_box(person, (130, 100)), [15, 27, 60, 129])
+    for annotations in (
+        {"pose": points},
+        {"pose": points, "parts": replace(parts, values=values * 0)},
+    ):
+        plain = Person(box=[0, 0, 9, 9], annotations=annotations)
+        np.testing.assert_array_equal(body_box(plain, (130, 100)), [0, 0, 9, 9])

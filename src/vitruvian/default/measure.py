@@ -254,7 +254,7 @@ def _eyes(detector: str, confirmed_by: str | None, device: str) -> tuple[Detecto
     if confirmed_by is None:
         limit, finder.min_score = finder.min_score, LEAST
         return finder, limit
-    model = open_model(confirmed_by, "pose", {}, "card")
+    model = open_model(confirmed_by, None, {}, "card")
     eyes = ConfirmedFinder(finder, model, min_score=0.0, device=device)
     finder.min_score = LEAST
     return eyes, finder.confirm

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looking twice: whether keypoints are found in the boxes that a detector of our own reports."""
+"""Looking twice at a detector's boxes: is anybody in them, and how far does the body reach?"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from vitruvian.geometry import Size
 from vitruvian.metrics import candidate_areas, oks_nms
-from vitruvian.person import Person
+from vitruvian.person import Person, Raster
 from vitruvian.predict.detect import Boxes, ScoreKind, WholeImage
 from vitruvian.predict.people import PeopleFinder
 from vitruvian.predict.predictor import Model, Predictor
@@ -19,12 +20,15 @@ _SEEN = 0.3
 """Score from which on keypoints are compared between boxes [V]: others are guesses."""
 _TWICE = 0.7
 """Similarity (OKS) of keypoints from which on two boxes hold the same person [V] (docs/log.md)."""
+_STRAY = 0.001
+"""Share of a body's pixels beyond each side of its box [V]: specks elsewhere are no part of it."""
 
 
 class ConfirmedFinder:
     """Finds people, and lowers the scores of those whose keypoints are unclear: so is nobody's.
 
-    Of boxes in which the same keypoints are found, the best is kept. Scores are ``confidence``.
+    Of boxes in which the same keypoints are found, the best is kept, and drawn anew around its
+    person (``body_box``). Scores are ``confidence``.
     Windows are looked at as they are, not mirrored too: the answer is only whether somebody is
     there.
     """
@@ -38,15 +42,16 @@ class ConfirmedFinder:
 
         Args:
             finder: reports boxes; its own ``min_score`` is replaced.
-            model: knows keypoints.
+            model: knows keypoints; and parts, if boxes are to be drawn anew.
             min_score: people scored lower are left out; ``finder.confirm`` if not given.
             device: of the model.
         """
         self.finder = finder
         self.min_score = finder.confirm if min_score is None else min_score
         finder.min_score = self.min_score  # nobody is surer than their box
+        tasks = [name for name in ("pose", "parts") if name in model.tasks]
         self._look = Predictor(
-            [replace(model, flip=False)], WholeImage(), tasks=["pose"], device=device
+            [replace(model, flip=False)], WholeImage(), tasks=tasks, device=device
         )
 
     def detect(self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> list[Boxes]:
@@ -73,7 +78,7 @@ class ConfirmedFinder:
             counted=np.stack([p.scores[body] >= _SEEN for p in points]),
         )
         order = chosen[once]
-        return Boxes(boxes.boxes[order], scores[order])
+        return Boxes(np.stack([body_box(people[i], image.shape[:2]) for i in order]), scores[order])
 
 
 def confidence(person: Person) -> float:
@@ -82,3 +87,27 @@ def confidence(person: Person) -> float:
     At most the box's score, so whose box scores lower than a limit need not be looked at.
     """
     return person.score * min(1.0, float(person.points().scores.mean()) / _CLEAR)
+
+
+def body_box(person: Person, photograph: Size) -> NDArray[np.float64]:
+    """Return x0, y0, x1, y1 around the pixels that parts call the person's, and their clear points.
+
+    The person's box, if no parts are known or none is seen. A thousandth of the pixels may lie
+    beyond each side; points beyond the photograph of (height, width) count as at its edge.
+    """
+    parts = person.annotations.get("parts")
+    if not isinstance(parts, Raster) or parts.vocabulary is None:
+        return person.box
+    body = parts.mask & (parts.values != parts.vocabulary.background)
+    if not body.any():
+        return person.box
+    sides = []
+    for axis in (0, 1):
+        share = np.cumsum(body.sum(axis=axis)) / body.sum()
+        sides.append(np.searchsorted(share, (_STRAY, 1 - _STRAY)) + parts.origin[axis])
+    (x0, x1), (y0, y1) = sides
+    points = person.points()
+    clear = points.xy[points.scores >= _SEEN]
+    clear = np.clip(clear, 0, np.array(photograph[::-1]) - 1)
+    corners = np.concatenate([[(x0, y0), (x1, y1)], clear])
+    return np.concatenate([corners.min(axis=0), corners.max(axis=0)])
