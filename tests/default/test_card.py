@@ -140,10 +140,10 @@ def test_numbers_that_are_not_there_are_not_said(trained: Path) -> None:
     assert "Not measured" in text
     assert "AP50" not in text
     found = Finding(title="three", photographs=3, people=4, numbers={
-        "recall": 0.75, "precision": float("nan"), "AP": 0.5, "false": 0.0,
+        "recall": 0.75, "precision": float("nan"), "IoU": 0.8, "AP": 0.5, "false": 0.0,
     })  # fmt: skip
     text = cards.rendered(facts(weights, finding=[found]))
-    assert "| three | 3 | 4 | 75.0 | – | 50.0 |" in text
+    assert "| three | 3 | 4 | 75.0 | – | 80.0 | 50.0 |" in text
 
 
 def test_commands_name_data_and_not_this_machine() -> None:

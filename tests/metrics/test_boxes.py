@@ -42,6 +42,13 @@ def test_half_of_the_union_is_enough_and_less_is_not() -> None:
     assert measured(boxes=[[0, 0, 20.1, 20]], scores=[1], truth=[A])["AP"] == 0
 
 
+def test_overlap_is_of_what_is_right_and_sure() -> None:
+    half, low, beside = [0, 0, 20, 20], [50, 50, 60, 80], [100, 0, 110, 40]
+    found = measured(boxes=[half, beside, low], scores=[0.9, 0.8, 0.4], truth=[A, B, C])
+    assert found["IoU"] == pytest.approx(0.5)
+    assert np.isnan(measured(boxes=[beside], scores=[0.9], truth=[C])["IoU"])
+
+
 def test_low_scores_count_for_ap_alone() -> None:
     found = measured(boxes=[A], scores=[0.1], truth=[A])
     assert found["AP"] == 1

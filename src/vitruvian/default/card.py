@@ -231,11 +231,12 @@ def _on_photographs(facts: Facts) -> str:
     if facts.finding:
         lines += [
             "| finding people, IoU ≥ 0.5 | photographs | people | found, % | right of those "
-            "reported, % | AP, % |",
-            "|---|---|---|---|---|---|",
+            "reported, % | their mean IoU, % | AP, % |",
+            "|---|---|---|---|---|---|---|",
         ]
         for one in facts.finding:
-            cells = [_form(one.numbers[key], "share") for key in ("recall", "precision", "AP")]
+            shown = ("recall", "precision", "IoU", "AP")
+            cells = [_form(one.numbers[key], "share") for key in shown]
             lines.append(
                 f"| {one.title} | {one.photographs} | {one.people} | {' | '.join(cells)} |"
             )

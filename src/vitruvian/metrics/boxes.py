@@ -21,8 +21,9 @@ class BoxAP(Accumulator):
     person they overlap most; the area under the precision envelope is exact (every recall counts).
     A detection whose best overlap is somebody ignored counts neither way.
 
-    ``result`` has ``AP`` over all detections, and ``recall``, ``precision`` and ``false`` (wrong
-    boxes a picture) of those scored ``sure`` or more; all but the last in [0, 1].
+    ``result`` has ``AP`` over all detections; of those scored ``sure`` or more ``recall``,
+    ``precision``, ``false`` (wrong boxes a picture), and ``IoU``, the mean of the right ones; all
+    but ``false`` in [0, 1].
     """
 
     def __init__(self, *, overlap: float = 0.5, sure: float = 0.3) -> None:
@@ -31,7 +32,7 @@ class BoxAP(Accumulator):
         super().__init__(
             settings={"overlap": overlap, "sure": sure},
             totals={"people": (), "pictures": ()},
-            rows={"score": (np.float64, ()), "right": (np.bool_, ())},
+            rows={"score": (np.float64, ()), "right": (np.bool_, ()), "iou": (np.float64, ())},
         )
 
     def update(
@@ -67,13 +68,17 @@ class BoxAP(Accumulator):
                 free[best] = False
             elif len(there) and row.max() >= self.overlap:
                 continue
-            self._append(score=score[number : number + 1], right=np.array([right]))
+            self._append(
+                score=score[number : number + 1],
+                right=np.array([right]),
+                iou=np.array([wanted[best] if right else 0.0]),
+            )
         self._totals["people"] += (~spared).sum()
         self._totals["pictures"] += 1
 
     def result(self) -> dict[str, float]:
         """The numbers so far; see the class."""
-        score, right = self._ranked()
+        score, right, iou = self._ranked()
         people, pictures = int(self._totals["people"]), int(self._totals["pictures"])
         sure = score >= self.sure
         return {
@@ -81,6 +86,7 @@ class BoxAP(Accumulator):
             "recall": ratio(int(right[sure].sum()), people),
             "precision": ratio(int(right[sure].sum()), int(sure.sum())),
             "false": ratio(int((~right[sure]).sum()), pictures),
+            "IoU": ratio(float(iou[sure & right].sum()), int(right[sure].sum())),
         }
 
     def best_limit(self) -> float | None:
@@ -90,7 +96,7 @@ class BoxAP(Accumulator):
         Its curve is flat on top: of limits up to ``EVEN`` below, which is chance, the highest is
         taken, since it reports the fewest false boxes.
         """
-        score, right = self._ranked()
+        score, right, _ = self._ranked()
         if not right.any():
             return None
         # 2 hits / (detections + people); a limit takes all detections of its score
@@ -99,12 +105,12 @@ class BoxAP(Accumulator):
         good = last & (f1 >= f1[last].max() - EVEN)
         return float(score[np.argmax(good)])
 
-    def _ranked(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return all scores, decreasing, and whether each detection is right."""
-        score, right = self._joined("score"), self._joined("right")
+    def _ranked(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return all scores, decreasing, whether each detection is right, and its overlap."""
+        score, right, iou = (self._joined(name) for name in ("score", "right", "iou"))
         # Rights come last among equals, so that the order of pictures does not matter.
-        order = np.lexsort((right, -score))
-        return score[order], right[order]
+        order = np.lexsort((iou, right, -score))
+        return score[order], right[order], iou[order]
 
 
 def _area(right: np.ndarray, people: int) -> float:
