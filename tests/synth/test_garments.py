@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clothes: what they cover, that layers do not cross, that shoes stand flat."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from vitruvian.synth.intersect import make_intersector
 from vitruvian.synth.mesh import vertex_normals
 from vitruvian.synth.shells import Wearer, label, nearest, shell
 from vitruvian.synth.shoes import Shoes
+from vitruvian.synth.wardrobe import sample_outfit
 
 PLAIN = Fabric()
 
@@ -102,6 +105,34 @@ def test_layers_do_not_cross(wearer, tucked):
         # a point in the fold between the buttocks may stick out, unseen
         assert (covered & pierced).sum() <= 1, (over, below)
     assert (fitted.worn >= 0).all()
+
+
+def test_filling_makes_a_jacket_stout_in_tubes_and_thin_at_its_borders(wearer):
+    thin = Garment(kind="jacket", fabric=PLAIN, sleeve=1.95, low=0.94, loose=0.3)
+    under = Garment(kind="shirt", fabric=PLAIN, sleeve=1.9, low=0.95, neck="collar")
+    padded = [
+        named(dress(wearer, [replace(thin, padded=by), under])[0], "jacket") for by in (0, 0.04)
+    ]
+    near = nearest(padded[0].vertices, padded[1].vertices)[0]
+    y, x = padded[1].canonical[:, 1], np.abs(padded[1].canonical[:, 0])
+    trunk = (y > 1.05) & (y < 1.35) & (x < 0.12)
+    assert 0.018 < near[trunk].mean() < 0.04
+    assert near[trunk].min() < 0.85 * near[trunk].max()
+    assert near[y < 0.945].mean() < 0.6 * near[trunk].mean()
+    parts, _, _ = dress(wearer, [replace(thin, padded=0.04), under])
+    covered, pierced = layered(named(parts, "jacket"), named(parts, "shirt"))
+    assert covered.sum() > 10
+    assert not (covered & pierced).any()
+
+
+def test_wardrobes_have_suits_and_quilted_jackets():
+    worn = [sample_outfit(np.random.default_rng(seed), feminine=False)[0] for seed in range(150)]
+    jackets = [g for outfit in worn for g in outfit if g.kind == "jacket"]
+    assert 0.2 < len(jackets) / len(worn) < 0.5
+    assert 0.1 < np.mean([g.padded > 0 for g in jackets]) < 0.4
+    suits = [o for o in worn for g in o if g.kind == "jacket" and o[1].fabric == g.fabric]
+    dark = [max(outfit[1].fabric.colours[0]) < 0.08 for outfit in suits]  # linear
+    assert np.mean(dark) > 0.5
 
 
 def test_a_skirt_hangs_around_both_legs(wearer):

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vitruvian.synth.draping import folds, hung
+from vitruvian.synth.draping import folds, hung, quilted
 from vitruvian.synth.garments import (
     BOTTOMS,
     TOPS,
@@ -73,7 +73,7 @@ def dress(
     for i, garment in enumerate(ordered):
         if garment.kind != "skirt":
             own = reaches[i](shell)
-            height = _height(fitted, garment, belt)
+            height = _height(fitted, garment, belt, np.min(own, axis=0))
             below_shoes = garment.kind not in BOTTOMS or garment.loose < WIDE or boots is None
             if boots is not None and not below_shoes:
                 room = 0.024 * np.clip((shell.leg - boots + 0.2) / 0.2, 0, 1)
@@ -110,12 +110,14 @@ def dress(
     return [part for layer in layers for part in layer], covers, fitted
 
 
-def _height(fitted: Fitted, garment: Garment, belt: float) -> NDArray[np.float32]:
-    """Return (n,) metres that a garment is above the shell."""
+def _height(fitted: Fitted, garment: Garment, belt: float, reach: Floats) -> NDArray[np.float32]:
+    """Return (n,) metres that a garment, of which ``reach`` (n,) is left, is above the shell."""
     height = np.full(len(fitted.base), _GAP.get(garment.kind, 0.006), np.float32)
     if garment.loose > 0.05:
         height = height + hung(fitted, garment)
     height = np.maximum(height, fitted.worn + np.float32(_LAYER))
+    if garment.padded:
+        height = height + quilted(fitted, garment, reach)
     if garment.tucked:  # flat where it goes into the bottoms
         above = fitted.shell.canonical[:, 1] - belt
         height = np.minimum(height, 0.006 + 0.35 * np.maximum(above, 0))

@@ -44,6 +44,7 @@ class Garment:
         loose: 0 close to the skin, 1 hanging.
         open: whether a jacket is open in front.
         tucked: whether a top goes into the bottoms.
+        padded: metres of filling of a quilted jacket.
         detail: second fabric: buttons, collars, zips.
     """
 
@@ -56,6 +57,7 @@ class Garment:
     loose: float = 0.4
     open: bool = False
     tucked: bool = False
+    padded: float = 0.0
     detail: Fabric = field(default_factory=Fabric)
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from vitruvian.errors import InputError, unknown_name
 
-VERSION = 1
+VERSION = 2
 """Rises whenever the same seed and index give another picture."""
 Framing = Literal["face", "upper", "full"]
 FRAMINGS: tuple[Framing, ...] = get_args(Framing)

@@ -22,6 +22,13 @@ _SHOES = {
 }
 _DENIM = ((0.012, 0.022, 0.06), (0.012, 0.012, 0.014), (0.35, 0.34, 0.31))
 """Unwashed denim, linear: blue, black, ecru."""
+_SUITING = (
+    (0.010, 0.010, 0.011),
+    (0.008, 0.012, 0.032),
+    (0.045, 0.045, 0.048),
+    (0.05, 0.035, 0.02),
+)
+"""Cloth of suits and uniforms, linear: black, navy, charcoal, brown."""
 _SOLES = {
     "sneakers": (0.75, 0.75, 0.73),
     "high tops": (0.75, 0.75, 0.73),
@@ -75,10 +82,14 @@ def sample_outfit(
         below = _bottom(rng, waist)
         garments.append(below)
         bottom = below.low
-    if rng.random() < (0.22 if not dressed else 0.15):
-        garments.append(_jacket(rng))
+    if rng.random() < (0.34 if not dressed else 0.15):
+        jacket = _jacket(rng)
+        garments.append(jacket)
         if not dressed:  # no wide shirts under jackets
             garments[0] = replace(garments[0], low=max(garments[0].low, LOWEST))
+            suited = jacket.fabric.stuff == "wool" and rng.random() < 0.5
+            if suited and not skirted and garments[1].kind == "trousers":
+                garments[1] = replace(garments[1], fabric=jacket.fabric)
     shoes, socks = _feet(rng, feminine=feminine and not child, bottom=bottom)
     if socks is not None:
         garments.append(socks)
@@ -150,6 +161,12 @@ def _bottom(rng: np.random.Generator, waist: float) -> Garment:
 
 
 def _jacket(rng: np.random.Generator) -> Garment:
+    """Draw a jacket: of any kind, of dark cloth as for an office or a parade, or quilted."""
+    chance = rng.random()
+    if chance < 0.3:
+        return _suit_jacket(rng)
+    if chance < 0.55:
+        return _quilted_jacket(rng)
     stuff = str(rng.choice(["cotton", "wool", "denim", "leather"], p=[0.4, 0.3, 0.15, 0.15]))
     detail = Fabric(colours=(random_colour(rng, calm=True),))
     fabric = random_fabric(rng, stuff, calm=True, plain=0.8)
@@ -162,6 +179,40 @@ def _jacket(rng: np.random.Generator) -> Garment:
         loose=float(rng.uniform(0.35, 0.9)),
         open=bool(rng.random() < 0.55),
         detail=replace(detail, stuff="cotton"),
+    )
+
+
+def _suit_jacket(rng: np.random.Generator) -> Garment:
+    dye = np.array(_SUITING[int(rng.choice(4, p=[0.35, 0.35, 0.2, 0.1]))]) * rng.uniform(0.5, 1.5)
+    brass = (0.6, 0.42, 0.13) if rng.random() < 0.4 else as_colour(dye * 0.6)
+    pattern = "pinstripes" if rng.random() < 0.12 else "plain"
+    fabric = Fabric(
+        stuff="wool", pattern=pattern, colours=(as_colour(dye), as_colour(dye * 2 + 0.02)),
+        size=0.02, seed=int(rng.integers(1 << 20)),
+    )  # fmt: skip
+    return Garment(
+        kind="jacket",
+        fabric=fabric,
+        low=_within(rng, (0.8, 0.82, 0.92), (0.2, 0.5, 0.75)),
+        sleeve=float(rng.uniform(1.93, 2.0)),
+        neck="collar",
+        loose=float(rng.uniform(0.15, 0.6)),
+        open=bool(rng.random() < 0.6),
+        detail=Fabric(stuff="cotton", colours=(brass,)),
+    )
+
+
+def _quilted_jacket(rng: np.random.Generator) -> Garment:
+    return Garment(
+        kind="jacket",
+        fabric=random_fabric(rng, "cotton", plain=0.9),
+        low=_within(rng, (0.6, 0.94, 1.0), (0.3, 0.82, 0.92), (0.1, 0.5, 0.75)),
+        sleeve=float(rng.uniform(1.93, 2.05)),
+        neck=str(rng.choice(["collar", "crew", "turtle"])),
+        loose=float(rng.uniform(0.2, 0.7)),
+        open=bool(rng.random() < 0.25),
+        padded=float(rng.uniform(0.012, 0.05)),
+        detail=Fabric(colours=(random_colour(rng, calm=True),)),
     )
 
 
