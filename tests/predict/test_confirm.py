@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from vitruvian import image, vocabulary
-from vitruvian.geometry import boxes_iou
+from vitruvian.geometry import Crop, boxes_iou
 from vitruvian.person import Person, Points, Raster
 from vitruvian.predict.confirm import ConfirmedFinder, body_box, confidence
 from vitruvian.predict.detect import Boxes, WholeImage
@@ -36,12 +36,24 @@ def detected(model: Model, picture: NDArray[np.uint8], min_score: float) -> Boxe
     return boxes
 
 
+def looked(model: Model, picture: NDArray[np.uint8], boxes: NDArray[np.float64]) -> list[Person]:
+    """People of boxes, with keypoints and parts in pixels of their windows, not mirrored too."""
+    tasks = ["pose", "parts"]
+    return list(
+        Predictor([model], WholeImage(), tasks=tasks, pixels="window", flip=False)(picture, boxes)
+    )
+
+
+def drawn_anew(person: Person, model: Model, picture: NDArray[np.uint8]) -> NDArray[np.float64]:
+    return body_box(person, Crop.from_box(person.box, model.input_size), picture.shape[:2])
+
+
 def test_scores_are_those_of_the_box_and_of_the_points_in_windows_as_they_are(
     model: Model, picture: NDArray[np.uint8]
 ) -> None:
     (plain,) = PeopleFinder(min_score=0.02).detect([picture], [""])
     assert len(plain) > 4
-    people = Predictor([model], WholeImage(), tasks=["pose", "parts"], flip=False)(picture, plain)
+    people = looked(model, picture, plain.boxes)
     wanted = np.array(
         [score * min(1.0, person.points().scores.mean() / 0.75)
          for score, person in zip(plain.scores, people, strict=True)]
@@ -49,7 +61,7 @@ def test_scores_are_those_of_the_box_and_of_the_points_in_windows_as_they_are(
     keep = np.flatnonzero(wanted >= 0.02)
     order = keep[np.argsort(-wanted[keep], kind="stable")]
     found = detected(model, picture, 0.02)
-    drawn = [body_box(person, picture.shape[:2]) for person in people]
+    drawn = [drawn_anew(person, model, picture) for person in people]
     np.testing.assert_array_equal(found.boxes, np.stack(drawn)[order])
     np.testing.assert_allclose(found.scores, wanted[order], rtol=1e-5)
     assert (found.scores < plain.scores[order]).all()
@@ -97,13 +109,12 @@ class Reports:
 def test_two_boxes_with_the_same_keypoints_are_one_person(model: Model) -> None:
     photo = image.read(Path(__file__).parents[2] / "examples" / "photos" / "astronaut.jpg")
     whole, most = [5.0, 5, 420, 511], [20.0, 10, 400, 505]
-    look = Predictor([model], WholeImage(), flip=False)
     for scores, kept in (((0.9, 0.8), whole), ((0.7, 0.8), most)):
         reports = Reports(Boxes(np.array([whole, most]), np.array(scores)))
         finder = ConfirmedFinder(reports, model, device="cpu")  # type: ignore[arg-type]
         (found,) = finder.detect([photo], [""])
-        (person,) = look(photo, np.array([kept]))
-        np.testing.assert_array_equal(found.boxes, [body_box(person, photo.shape[:2])])
+        (person,) = looked(model, photo, np.array([kept]))
+        np.testing.assert_array_equal(found.boxes, [drawn_anew(person, model, photo)])
         nobody = ConfirmedFinder(reports, model, min_score=1.0, device="cpu")  # type: ignore[arg-type]
         assert len(nobody.detect([photo], [""])[0]) == 0
 
@@ -130,10 +141,13 @@ def test_the_body_box_holds_parts_and_clear_points_without_specks() -> None:
     scores[:3] = 0.9, 0.5, 0.2
     points = Points(vocabulary=vocabulary.load("coco17"), xy=xy, scores=scores)
     person = Person(box=[0, 0, 9, 9], annotations={"pose": points, "parts": parts})
-    np.testing.assert_array_equal(body_box(person, (130, 100)), [15, 27, 60, 129])
+    whole = Crop.whole((130, 100))
+    np.testing.assert_array_equal(body_box(person, whole, (130, 100)), [15, 27, 60, 129])
+    twice = Crop(whole.matrix * [[2.0], [2.0]], (260, 200))  # photograph → window
+    np.testing.assert_array_equal(body_box(person, twice, (65, 50)), [7.5, 13.5, 30, 64])
     for annotations in (
         {"pose": points},
         {"pose": points, "parts": replace(parts, values=values * 0)},
     ):
         plain = Person(box=[0, 0, 9, 9], annotations=annotations)
-        np.testing.assert_array_equal(body_box(plain, (130, 100)), [0, 0, 9, 9])
+        np.testing.assert_array_equal(body_box(plain, whole, (130, 100)), [0, 0, 9, 9])

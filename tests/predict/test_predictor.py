@@ -99,6 +99,21 @@ def test_windows_show_the_fill_outside_of_the_picture():
     assert (known == there[border : border + 60, border : border + 90]).mean() > 0.99
 
 
+def test_annotations_in_pixels_of_the_window_are_those_of_the_photograph():
+    model = a_model("pose", "parts")
+    image = a_picture()
+    (there, _), (here, _) = (
+        Predictor([model], WholeImage(), pixels=pixels)(image, TWO)
+        for pixels in ("photograph", "window")
+    )
+    crop = Crop.from_box(TWO.boxes[0], INPUT)
+    np.testing.assert_allclose(crop.to_image(here.points().xy), there.points().xy, atol=1e-3)
+    np.testing.assert_array_equal(here.points().scores, there.points().scores)
+    assert here.raster("parts").values.shape == INPUT
+    with pytest.raises(InputError, match="kind of pixels 'windows'"):
+        Predictor([model], WholeImage(), pixels="windows")
+
+
 def test_batches_and_company_change_nothing():
     model = a_model("pose", "parts")
     images = [a_picture(seed, (80 + seed, 100)) for seed in range(3)]

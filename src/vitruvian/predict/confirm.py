@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vitruvian.geometry import Size
+from vitruvian.geometry import Crop, Size
 from vitruvian.metrics import candidate_areas, oks_nms
 from vitruvian.person import Person, Raster
 from vitruvian.predict.detect import Boxes, ScoreKind, WholeImage
 from vitruvian.predict.people import PeopleFinder
 from vitruvian.predict.predictor import Model, Predictor
+from vitruvian.predict.windows import solid
 
 _CLEAR = 0.75
 """Mean keypoint score from which on somebody is as sure as their box [V] (docs/log.md)."""
@@ -51,8 +52,9 @@ class ConfirmedFinder:
         finder.min_score = self.min_score  # nobody is surer than their box
         tasks = [name for name in ("pose", "parts") if name in model.tasks]
         self._look = Predictor(
-            [replace(model, flip=False)], WholeImage(), tasks=tasks, device=device
+            [replace(model, flip=False)], WholeImage(), tasks=tasks, pixels="window", device=device
         )
+        self._window = model.input_size
 
     def detect(self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> list[Boxes]:
         """Return the people in each RGB picture (H, W, 3), best first."""
@@ -65,12 +67,13 @@ class ConfirmedFinder:
         chosen = np.flatnonzero(scores >= self.min_score)
         if not len(chosen):
             return Boxes()
+        crops = [Crop.from_box(solid(box), self._window) for box in boxes.boxes]
         points = [people[i].points() for i in chosen]
         words = points[0].vocabulary
         body = list(words.groups.get("body", range(len(words))))  # faces agree too strictly
         sigmas = np.full(len(words), 0.05) if words.sigmas is None else words.sigmas
         once = oks_nms(
-            np.stack([p.xy[body] for p in points]),
+            np.stack([crops[i].to_image(people[i].points().xy[body]) for i in chosen]),
             scores[chosen],
             areas=candidate_areas(boxes.boxes[chosen], rule="box"),
             sigmas=sigmas[body],
@@ -78,7 +81,8 @@ class ConfirmedFinder:
             counted=np.stack([p.scores[body] >= _SEEN for p in points]),
         )
         order = chosen[once]
-        return Boxes(np.stack([body_box(people[i], image.shape[:2]) for i in order]), scores[order])
+        drawn = [body_box(people[i], crops[i], image.shape[:2]) for i in order]
+        return Boxes(np.stack(drawn), scores[order])
 
 
 def confidence(person: Person) -> float:
@@ -89,11 +93,16 @@ def confidence(person: Person) -> float:
     return person.score * min(1.0, float(person.points().scores.mean()) / _CLEAR)
 
 
-def body_box(person: Person, photograph: Size) -> NDArray[np.float64]:
+def body_box(person: Person, crop: Crop, photograph: Size) -> NDArray[np.float64]:
     """Return x0, y0, x1, y1 around the pixels that parts call the person's, and their clear points.
 
     The person's box, if no parts are known or none is seen. A thousandth of the pixels may lie
-    beyond each side; points beyond the photograph of (height, width) count as at its edge.
+    beyond each side.
+
+    Args:
+        person: with annotations in pixels of the window.
+        crop: photograph → window.
+        photograph: (height, width), which the box does not leave.
     """
     parts = person.annotations.get("parts")
     if not isinstance(parts, Raster) or parts.vocabulary is None:
@@ -105,9 +114,9 @@ def body_box(person: Person, photograph: Size) -> NDArray[np.float64]:
     for axis in (0, 1):
         share = np.cumsum(body.sum(axis=axis)) / body.sum()
         sides.append(np.searchsorted(share, (_STRAY, 1 - _STRAY)) + parts.origin[axis])
-    (x0, x1), (y0, y1) = sides
     points = person.points()
-    clear = points.xy[points.scores >= _SEEN]
-    clear = np.clip(clear, 0, np.array(photograph[::-1]) - 1)
-    corners = np.concatenate([[(x0, y0), (x1, y1)], clear])
+    corners = crop.to_image(
+        np.concatenate([np.transpose(sides), points.xy[points.scores >= _SEEN]])
+    )
+    corners = np.clip(corners, 0, np.array(photograph[::-1]) - 1)
     return np.concatenate([corners.min(axis=0), corners.max(axis=0)])

@@ -106,6 +106,7 @@ class Predictor:
         mask: Literal["parts", "none"] = "parts",
         flip: bool | None = None,
         exact: bool = False,
+        pixels: Literal["photograph", "window"] = "photograph",
         batch: int = 4,
         device: str = "auto",
         dtype: str = "auto",
@@ -122,6 +123,8 @@ class Predictor:
             mask: "parts" marks depth and normals off the person invalid where parts are known.
             flip: average with the prediction for the mirrored window; ``None`` as each model says.
             exact: published numerics where the default corrects them, see the tasks.
+            pixels: what annotations are in: pixels of the photograph, or of the window, which is
+                quicker where photographs are large and little is asked.
             batch: windows per forward pass.
             device: "auto", "cpu", "cuda[:N]" or "mps".
             dtype: "auto" (bf16 on CUDA, fp32 elsewhere), "fp32", "bf16" or "fp16".
@@ -134,6 +137,7 @@ class Predictor:
         for kind, given, known in (
             ("framing", framing, get_args(Framing)),
             ("mask", mask, ("parts", "none")),
+            ("kind of pixels", pixels, ("photograph", "window")),
         ):
             if given not in known:
                 raise unknown_name(kind, str(given), known)
@@ -153,7 +157,7 @@ class Predictor:
         self.dtype = pick_dtype(dtype, self.device)
         self.detector, self.mask = detector, mask
         self.framing: Framing = framing
-        self.exact, self.batch = exact, batch
+        self.exact, self.pixels, self.batch = exact, pixels, batch
         self.models = [
             replace(
                 model,
@@ -334,6 +338,8 @@ class Predictor:
                     ]
                 )
             views = [job.view for job in part]
+            if self.pixels == "window":
+                views = [View(Crop.whole(shared.size), shared.size)] * len(part)
             for model, tasks in shared.work.values():
                 with self._clock("forward"):
                     outputs = self._forward(model, tasks, windows)
