@@ -206,6 +206,22 @@ def test_files_that_a_changed_photograph_no_longer_gives_go(weights, photos, tmp
     assert (out / "classes.json").exists()
 
 
+def test_people_of_a_photograph_that_became_unreadable_go(weights, photos, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(weights, photos, out, "--write", "json", "labels-png") == 0
+    (photos / "a.jpg").write_bytes(b"no picture")
+    for _ in range(2):
+        assert run(weights, photos, out, "--write", "json", "labels-png") == 1
+        assert "failed: a.jpg" in capsys.readouterr().err
+        assert [record.name for record in coco.read(out / "people.json")] == [
+            "b.png",
+            "inner/a.jpg",
+        ]
+        left = {p.name for p in out.rglob("*") if p.is_file() and p.name.startswith("a")}
+        assert left == {"a_parts.png", "a.jpg.json", "a.jpg.done.json"}  # of inner/a.jpg
+        assert not (out / "a_parts.png").exists()
+
+
 def test_starting_again_removes_what_was_written_and_nothing_else(weights, photos, tmp_path):
     out = tmp_path / "out"
     everything = ["json", "results", "csv", "parquet"]

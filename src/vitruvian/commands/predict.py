@@ -141,6 +141,7 @@ def predict(
                 if outcome.sample is None:
                     assert outcome.error is not None
                     failed.append((photo.name, outcome.error))
+                    run.forget(photo)
                 else:
                     run.write(photo, outcome.sample, wanted, convention)
                 advance(done)

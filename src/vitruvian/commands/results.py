@@ -250,8 +250,17 @@ class ResultFolder:
         before = self._notes.get(str(photo.path), {"files": ()})
         for name in {*before["files"]} - {*note["files"]}:  # of the photograph as it was
             (self.out / name).unlink(missing_ok=True)
-        write_json(record.with_name(record.name.removesuffix(".json") + ".done.json"), note)
+        write_json(_note(record), note)
         self._notes[str(photo.path)] = note
+
+    def forget(self, photo: Photo) -> None:
+        """Remove what is left of a photograph that cannot be read any more."""
+        note = self._notes.pop(str(photo.path), None)
+        if note is None:
+            return
+        record = self._record(note["name"])
+        for path in (_note(record), record, *(self.out / name for name in note["files"])):
+            path.unlink(missing_ok=True)
 
     def write_run(self, wanted: Sequence["Format"]) -> "list[Record]":
         """Write the files of the whole run; return the people of every photograph, by name."""
@@ -274,6 +283,11 @@ class ResultFolder:
 
         names = sorted(note["name"] for note in self._notes.values())
         return [record for name in names for record in coco.read(self._record(name))]
+
+
+def _note(record: Path) -> Path:
+    """Return where the note is that a record and all files of its photograph are complete."""
+    return record.with_name(record.name.removesuffix(".json") + ".done.json")
 
 
 def _free(name: str, taken: set[str]) -> str:
