@@ -106,6 +106,23 @@ def test_weights_are_measured_and_carry_their_card(
     assert history_of(out / "mine.safetensors") == json.loads(file.metadata[HISTORY])
 
 
+def test_weights_may_be_averaged_with_those_that_led_to_them(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, after = (trained / name / "weights.safetensors" for name in ("a", "b"))
+    out = tmp_path / "out"
+    given = ["weights", "card", str(after), "--out", str(out), "--name", "mine", "--device", "cpu"]
+    assert main([*given, "--average", str(before)]) == 0
+    one, two = (load_network(path).state_dict() for path in (before, after))
+    for name, tensor in load_network(out / "mine.safetensors").state_dict().items():
+        wanted = ((one[name].double() + two[name].double()) / 2).float()
+        torch.testing.assert_close(tensor.float(), wanted, atol=2e-3, rtol=2e-3)
+    page = (out / "CARD.md").read_text(encoding="utf-8")
+    assert "| half and half with the weights after the first 1 of these trainings |" in page
+    assert main([*given, "--average", "default"]) == 2
+    assert "default is another network" in capsys.readouterr().err
+
+
 def test_a_training_is_published_from_its_checkpoints(trained: Path, tmp_path: Path) -> None:
     finished = load_network(trained / "b" / "weights.safetensors").state_dict()
     assert main(["weights", "card", str(trained / "b"), "--out", str(tmp_path)]) == 0

@@ -18,6 +18,7 @@ def card(
     out: Path,
     name: str = "default",
     trained: tuple[Path, ...] = (),
+    average: str | None = None,
     heldout: Path | None = None,
     photos: tuple[Path, ...] = (),
     finder: str = "auto",
@@ -40,6 +41,7 @@ def card(
         name: of the file.
         trained: folders of the trainings in their order, if the weights do not lie in that of the
             last one, or were copied in between.
+        average: weights that led to these, such as default: write the mean of both.
         heldout: shards of rendered people that no training saw.
         photos: COCO JSON files of labelled photographs.
         finder: detector to measure finding people with, as in vitruvian predict.
@@ -51,8 +53,8 @@ def card(
 
     with telling() as progress:
         made = publish.publish(
-            weights, out, name=name, trained=trained, heldout=heldout, photos=photos,
-            finder=finder, device=device, pictures=pictures, progress=progress,
+            weights, out, name=name, trained=trained, average=average, heldout=heldout,
+            photos=photos, finder=finder, device=device, pictures=pictures, progress=progress,
         )  # fmt: skip
     written = [made.weights, made.card, *([made.failures] if made.failures else [])]
     if ship:

@@ -112,7 +112,8 @@ def _made(facts: Facts) -> str:
     ]
     for one in facts.trainings:
         if "samples" not in one:
-            lines.append(f"| weights given: {one['name']} | | | | | |")
+            words = "half and half with" if one["recipe"] == "mean" else "weights given:"
+            lines.append(f"| {words} {one['name']} | | | | | |")
             continue
         height, width = one["input"]
         data = "; ".join(_data(part) for part in one["data"])

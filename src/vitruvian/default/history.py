@@ -63,6 +63,12 @@ def history_of(weights: str | Path) -> list[dict[str, Any]]:
     return [{"recipe": "given", "name": path.name}]
 
 
+def mean_with(weights: str | Path) -> dict[str, Any]:
+    """Return the entry of having averaged with weights that came before."""
+    count = sum("samples" in one for one in history_of(weights))
+    return {"recipe": "mean", "name": f"the weights after the first {count} of these trainings"}
+
+
 def _training(folder: Path, run: Mapping[str, Any]) -> dict[str, Any]:
     lines = [line for line in read_lines(folder / "metrics.jsonl") if "step_seconds" in line]
     spent, last = 0.0, 0

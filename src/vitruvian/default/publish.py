@@ -20,6 +20,7 @@ from vitruvian.default.history import (
     history,
     history_of,
     joined,
+    mean_with,
     rendering_of,
 )
 from vitruvian.default.measure import Progress, Scored
@@ -29,6 +30,7 @@ from vitruvian.evaluate.plan import Plan
 from vitruvian.files import write_bytes
 from vitruvian.model.card import Card
 from vitruvian.model.catalogue import DEFAULT, SHIPPED
+from vitruvian.model.network import Network
 from vitruvian.model.weights import load, save
 from vitruvian.recipes.run import Run
 from vitruvian.recipes.weights import card_of
@@ -64,6 +66,7 @@ def publish(
     *,
     name: str = DEFAULT,
     trained: Sequence[Path] = (),
+    average: str | None = None,
     heldout: Path | None = None,
     photos: Sequence[Path] = (),
     finder: str = "auto",
@@ -84,6 +87,9 @@ def publish(
         out: folder; evaluations go to ``out/evaluation`` and are not repeated for equal weights.
         name: of the file.
         trained: folders of the trainings, if the weights do not lie in the last one.
+        average: weights of the same network that led to these: the mean of both is written, which
+            is often better than either where pictures differ from those of training (model soups,
+            arXiv 2203.05482).
         heldout: rendered people that no training saw.
         photos: COCO JSON files of labelled photographs.
         finder: detector to measure finding people with; "auto" only if it is in the package.
@@ -92,7 +98,8 @@ def publish(
         progress: see ``measure.Progress``.
 
     Raises:
-        InputError: the weights have no task, or began with weights of another licence.
+        InputError: the weights have no task, began with weights of another licence, or have another
+            network than those to average with.
         WeightsError: they cannot be read.
     """
     if Path(weights).is_dir() and (Path(weights) / "run.json").is_file():
@@ -102,6 +109,9 @@ def publish(
         raise InputError(f"{weights}: an encoder without a task · wanted finetuned weights")
     need_own(card, str(weights))
     trainings = history(*trained) if trained else history_of(weights)
+    if average is not None:
+        network = _mean(network, average)
+        trainings = [*trainings, mean_with(average)]
     # Mirrored windows are worth 0.05 to 0.09 of the OKS on photographs (docs/log.md).
     card = replace(card, name=name, flip=True, licence=_LICENCE, commercial="yes", source=None)
     target = out / f"{name}.safetensors"
@@ -155,6 +165,18 @@ def publish(
     write_bytes(page, text.encode())
     save(target, network, card, notes={**notes, NOTE: text})
     return Published(weights=target, card=page, failures=sheet)
+
+
+def _mean(network: Network, other: str) -> Network:
+    """Return a network of the mean weights of two."""
+    second, card = load(other, dtype=torch.float32)
+    need_own(card, other)
+    if second.config != network.config:
+        raise InputError(f"{other} is another network · wanted the same, to average weights with")
+    more = second.state_dict()
+    mean = {name: (tensor + more[name]) / 2 for name, tensor in network.state_dict().items()}
+    network.load_state_dict(mean)
+    return network
 
 
 def need_own(card: Card, where: str) -> None:
