@@ -121,6 +121,9 @@ def test_weights_may_be_averaged_with_those_that_led_to_them(
     assert "| half and half with the weights after the first 1 of these trainings |" in page
     assert main([*given, "--average", "default"]) == 2
     assert "default is another network" in capsys.readouterr().err
+    given[2] = str(before)
+    assert main([*given, "--average", str(after)]) == 2
+    assert "did not lead to the weights" in capsys.readouterr().err
 
 
 def test_a_training_is_published_from_its_checkpoints(trained: Path, tmp_path: Path) -> None:

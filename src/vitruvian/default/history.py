@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vitruvian.data.shards import finished, index_path, read_index
-from vitruvian.errors import WeightsError
+from vitruvian.errors import InputError, WeightsError
 from vitruvian.files import read_json
 from vitruvian.model.catalogue import find
 from vitruvian.model.opening import open_file
@@ -63,10 +63,23 @@ def history_of(weights: str | Path) -> list[dict[str, Any]]:
     return [{"recipe": "given", "name": path.name}]
 
 
-def mean_with(weights: str | Path) -> dict[str, Any]:
-    """Return the entry of having averaged with weights that came before."""
-    count = sum("samples" in one for one in history_of(weights))
-    return {"recipe": "mean", "name": f"the weights after the first {count} of these trainings"}
+def mean_with(
+    trainings: Sequence[Mapping[str, Any]], weights: str | Path
+) -> list[Mapping[str, Any]]:
+    """Return the history of the mean of weights and of those after their first trainings.
+
+    Raises:
+        InputError: if these did not lead to them.
+    """
+    before = history_of(weights)
+    count = len(before)
+    if not count < len(trainings) or before != list(trainings[:count]):
+        raise InputError(
+            f"{weights} did not lead to the weights that are to be averaged with them · wanted "
+            "those that their trainings began with, directly or not"
+        )
+    name = f"the weights after the first {count} of these trainings"
+    return [*trainings, {"recipe": "mean", "name": name}]
 
 
 def _training(folder: Path, run: Mapping[str, Any]) -> dict[str, Any]:

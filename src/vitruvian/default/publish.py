@@ -98,8 +98,8 @@ def publish(
         progress: see ``measure.Progress``.
 
     Raises:
-        InputError: the weights have no task, began with weights of another licence, or have another
-            network than those to average with.
+        InputError: the weights have no task, began with weights of another licence, or those to
+            average with are another network, or did not lead to them.
         WeightsError: they cannot be read.
     """
     if Path(weights).is_dir() and (Path(weights) / "run.json").is_file():
@@ -110,8 +110,8 @@ def publish(
     need_own(card, str(weights))
     trainings = history(*trained) if trained else history_of(weights)
     if average is not None:
-        network = _mean(network, average)
-        trainings = [*trainings, mean_with(average)]
+        network = _mean(network, card, average)
+        trainings = mean_with(trainings, average)
     # Mirrored windows are worth 0.05 to 0.09 of the OKS on photographs (docs/log.md).
     card = replace(card, name=name, flip=True, licence=_LICENCE, commercial="yes", source=None)
     target = out / f"{name}.safetensors"
@@ -167,11 +167,12 @@ def publish(
     return Published(weights=target, card=page, failures=sheet)
 
 
-def _mean(network: Network, other: str) -> Network:
-    """Return a network of the mean weights of two."""
-    second, card = load(other, dtype=torch.float32)
-    need_own(card, other)
-    if second.config != network.config:
+def _mean(network: Network, card: Card, other: str) -> Network:
+    """Return a network of the mean weights of two whose outputs mean the same."""
+    second, its = load(other, dtype=torch.float32)
+    need_own(its, other)
+    named = [{task: one.vocabulary for task, one in c.tasks.items()} for c in (card, its)]
+    if second.config != network.config or named[0] != named[1]:
         raise InputError(f"{other} is another network · wanted the same, to average weights with")
     more = second.state_dict()
     mean = {name: (tensor + more[name]) / 2 for name, tensor in network.state_dict().items()}
