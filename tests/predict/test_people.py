@@ -22,11 +22,11 @@ from vitruvian.geometry import boxes_iou
 from vitruvian.model.catalogue import SHIPPED
 from vitruvian.model.network import Network
 from vitruvian.model.sizes import SIZES
-from vitruvian.model.weights import save
+from vitruvian.model.weights import load, save
 from vitruvian.person import Person, Sample
 from vitruvian.predict import load as loading
 from vitruvian.predict.confirm import ConfirmedFinder
-from vitruvian.predict.people import PeopleFinder
+from vitruvian.predict.people import BUILT_IN, PeopleFinder
 from vitruvian.recipes import Part, Run, people
 from vitruvian.recipes.people import (
     PeopleEvaluation,
@@ -277,3 +277,16 @@ def test_a_finder_is_confirmed_by_the_weights_made_with_it(
     loading.open_detector(place, None, "cpu")
     loading.open_detector("auto", None, "cpu")
     assert opened == ["default", beside, SHIPPED / "default.safetensors"]
+
+
+def test_margins_have_the_colour_that_the_card_says(tmp_path: Path) -> None:
+    network, card = load(BUILT_IN, dtype=torch.float32)
+    assert card.fill == (124, 116, 104)
+    picture = np.full((40, 90, 3), 200, np.uint8)
+    for colour in (card.fill, (10.0, 20.0, 30.0)):
+        place = tmp_path / "people.safetensors"
+        save(place, network, replace(card, fill=colour))
+        window, crop = PeopleFinder(place)._window(picture)
+        assert (window[0, 0] == np.array(colour)).all()
+        assert (window[window.shape[0] // 2, window.shape[1] // 2] == 200).all()
+        assert crop.size == window.shape[:2]

@@ -60,6 +60,19 @@ def striped(count: int = 16, *, shuffled: bool = False) -> Listed:
     return Listed(made)
 
 
+def test_windows_show_the_fill_of_the_weights_beyond_photographs() -> None:
+    task = make("parts")
+    black, grey = (
+        windows_of(striped(8), task, SIZE, fill=fill).pixels
+        for fill in ((0.0, 0.0, 0.0), (124.0, 116.0, 104.0))
+    )
+    corners = (..., [0, 0, -1, -1], [0, -1, 0, -1])  # boxes fill the pictures, windows reach beyond
+    assert (black[corners] == 0).all()
+    assert (grey[corners] == torch.tensor([124, 116, 104])[:, None]).all()
+    inside = (..., slice(16, 48), slice(12, 36))
+    assert (black[inside] == grey[inside]).all()
+
+
 def test_features_are_those_of_the_network_and_of_pretraining() -> None:
     task = make("parts")
     pixels = windows_of(striped(8), task, SIZE).pixels

@@ -55,7 +55,7 @@ def probe(
     config = ProbeConfig(method=method, steps=steps, neighbours=neighbours, seed=seed)
     network, card = load(weights, device=pick_device(device), dtype="fp32")
     size = input_size or card.input_size
-    asked, windows = opened(data, task, size, most=samples)
+    asked, windows = opened(data, task, size, fill=card.fill, most=samples)
     found = ask(network, windows, asked, config, mean=card.mean, std=card.std)
     taught, measured = int((~windows.test).sum()), int(windows.test.sum())
     _show(f"{card.name}: {task} by {method}", taught, measured, found)

@@ -59,7 +59,7 @@ class PeopleFinder:
         self.min_score = self._people.min_score if min_score is None else min_score
         self.confirm = self._people.confirm
         self._size, self._mean, self._std = card.input_size, card.mean, card.std
-        self._flip = card.flip
+        self._fill, self._flip = card.fill, card.flip
         self._device = torch.device(device)
         self._network.to(self._device, dtype=torch.float32)
 
@@ -80,7 +80,7 @@ class PeopleFinder:
         return [Boxes(boxes, scores) for boxes, scores in found]
 
     def _window(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Crop]:
-        """Return the picture between margins of the mean colour, and picture → window."""
+        """Return the picture between margins, and picture → window."""
         size = (image.shape[0], image.shape[1])
         crop = Crop.pad(size, self._size)
         inner = np.rint(np.array(size) * [crop.matrix[1, 1], crop.matrix[0, 0]]).astype(int)
@@ -89,7 +89,7 @@ class PeopleFinder:
         small = images.resize(image, inner, method)
         back = Crop(resize_matrix(inner, size), size)
         placed = back.then(crop.matrix, self._size).matrix
-        return images.warp(small, placed, self._size, fill=self._mean), crop
+        return images.warp(small, placed, self._size, fill=self._fill), crop
 
     def _normalised(self, window: NDArray[np.uint8]) -> torch.Tensor:
         planes = images.to_planes(window, self._mean, self._std)

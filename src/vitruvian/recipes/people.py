@@ -187,7 +187,7 @@ def found(network: nn.Module, run: Run, samples: list[Sample], parallel: Paralle
     assert run.people is not None
     crops = [Crop.pad(sample.size, run.size) for sample in samples]
     windows = [
-        image.warp(sample.image, crop.matrix, crop.size, fill=MEAN)
+        image.warp(sample.image, crop.matrix, crop.size, fill=run.fill)
         for sample, crop in zip(samples, crops, strict=True)
     ]
     # A process without pictures left still takes part: others may gather its slices.

@@ -28,7 +28,7 @@ from vitruvian.model.mae import MAE
 from vitruvian.model.network import Network
 from vitruvian.person import Person
 from vitruvian.recipes.dense import LIFTED
-from vitruvian.recipes.objectives import normalised
+from vitruvian.recipes.objectives import RGB, normalised
 from vitruvian.recipes.run import Method, Probeable, Probed
 from vitruvian.recipes.samples import has_labels, in_words, vocabularies_of
 from vitruvian.tasks import Depth, Parts, Pose, Task, View, make
@@ -93,7 +93,12 @@ class Windows:
 
 
 def opened(
-    data: str | Path, asked: Probeable, size: Size, *, most: int = 256
+    data: str | Path,
+    asked: Probeable,
+    size: Size,
+    *,
+    fill: RGB = (0.0, 0.0, 0.0),
+    most: int = 256,
 ) -> tuple[Task | None, Windows]:
     """Read what to probe with; points and parts in the vocabulary of the data.
 
@@ -101,6 +106,7 @@ def opened(
         data: see ``Probed``.
         asked: a task, or "classify", for which the task returned is ``None``.
         size: (height, width) of the windows.
+        fill: RGB of what windows show outside of a photograph, see ``Card``.
         most: windows, or pictures.
 
     Raises:
@@ -111,10 +117,17 @@ def opened(
     source = open_source(data)[0]
     words = vocabularies_of(source).get(asked) if asked in ("pose", "parts") else None
     task = make(asked) if words is None else make(asked, vocabulary=words)
-    return task, windows_of(in_words(source, [task]), task, size, most=most)
+    return task, windows_of(in_words(source, [task]), task, size, fill=fill, most=most)
 
 
-def windows_of(source: Source, task: Task, size: Size, *, most: int = 256) -> Windows:
+def windows_of(
+    source: Source,
+    task: Task,
+    size: Size,
+    *,
+    fill: RGB = (0.0, 0.0, 0.0),
+    most: int = 256,
+) -> Windows:
     """Cut upright windows of people with labels of a task, from photographs all over a source.
 
     Raises:
@@ -132,7 +145,7 @@ def windows_of(source: Source, task: Task, size: Size, *, most: int = 256) -> Wi
             box = person.box.copy()
             box[2:] = np.maximum(box[2:], box[:2] + 1)
             crop = Crop.from_box(box, size)
-            cut.append(images.warp(sample.image, crop.matrix, crop.size))
+            cut.append(images.warp(sample.image, crop.matrix, crop.size, fill=fill))
             people.append(person.warped(crop))
             photographs.append(number // step)
     test = torch.tensor([number % _TEST == _TEST - 1 for number in photographs], dtype=torch.bool)
@@ -279,13 +292,17 @@ class Probing:
     seed: int = 0
 
     @classmethod
-    def of(cls, probes: Sequence[Probed], size: Size, *, seed: int = 0) -> "Probing":
+    def of(
+        cls, probes: Sequence[Probed], size: Size, *, fill: RGB = (0.0, 0.0, 0.0), seed: int = 0
+    ) -> "Probing":
         """Read what to probe with.
 
         Raises:
             InputError: see ``opened``.
         """
-        data = tuple(opened(one.data, one.task, size, most=one.samples) for one in probes)
+        data = tuple(
+            opened(one.data, one.task, size, fill=fill, most=one.samples) for one in probes
+        )
         return cls(probes=tuple(probes), data=data, seed=seed)
 
     def __call__(self, network: nn.Module, step: int) -> dict[str, float]:

@@ -237,6 +237,9 @@ class Run:
     @property
     def fill(self) -> tuple[float, float, float]:
         """RGB of what its windows show outside of the picture."""
+        if isinstance(self.window, SceneAugment):
+            red, green, blue = self.window.margin
+            return float(red), float(green), float(blue)
         return self.window.fill if isinstance(self.window, PoseAugment) else (0.0, 0.0, 0.0)
 
     @property

@@ -101,7 +101,9 @@ def prepared(run: Run) -> Prepared:
         network=network,
         start=start,
         objective=objective,
-        probing=Probing.of(run.probes, run.size, seed=run.seed) if run.probes else None,
+        probing=Probing.of(run.probes, run.size, fill=run.fill, seed=run.seed)
+        if run.probes
+        else None,
     )
 
 
