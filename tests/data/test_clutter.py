@@ -106,3 +106,14 @@ def test_impossible_settings_are_refused():
         Clutter(alike=-1)
     with pytest.raises(InputError, match="shapes go from a positive number"):
         Clutter(shapes=(0, 5))
+
+
+def test_stripes_are_drawn_where_asked_for():
+    """A striped shape has more edges than a plain one of the same size."""
+
+    def edges(striped):
+        clutter = Clutter(shapes=(6, 6), sizes=(0.4, 0.5), striped=striped)
+        pictures = [clutter.picture(SIZE, np.random.default_rng(s)) for s in range(30)]
+        return np.mean([np.abs(np.diff(p.astype(int), axis=1)).mean() for p in pictures])
+
+    assert edges(1.0) > edges(0.0) * 1.2

@@ -86,6 +86,7 @@ def test_weights_are_measured_and_carry_their_card(
     assert 2 * (out / "mine.safetensors").stat().st_size < 1.1 * Path(weights).stat().st_size
     card = open_weights(out / "mine.safetensors").card
     assert (card.flip, card.licence, card.commercial) == (True, "Apache-2.0", "yes")
+    assert card.zooms == publish.ZOOMS
     for wanted in (
         'vi.load("mine.safetensors")',
         "3 × 4",

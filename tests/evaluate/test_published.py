@@ -98,6 +98,8 @@ def test_ours_stands_beside_theirs_only_for_the_same_thing(tmp_path, monkeypatch
     assert "published: documented, documentation of the released models" in printed
     assert "82.1" in printed
     assert beside("noflip", "--flip", "False")[0] == []
+    assert beside("zoomed", "--zooms", "0.9")[0] == []
+    assert beside("unzoomed", "--zooms")[0] == found
     monkeypatch.setattr(reports, "model_facts", lambda name: {**known, "catalogue": None})
     assert beside("other")[0] == []
     assert plans.find_protocol("coco").flip

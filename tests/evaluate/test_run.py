@@ -175,6 +175,8 @@ def test_options_of_models_have_no_effect_on_files(keypoints, tmp_path, capsys):
     path.write_text("[]")
     assert run(tmp_path / "out", *data, "--predictions", path, "--flip", "True") == 2
     assert "--flip has no effect on predictions made elsewhere" in capsys.readouterr().err
+    assert run(tmp_path / "out", *data, "--predictions", path, "--zooms", "0.9") == 2
+    assert "--zooms has no effect on predictions made elsewhere" in capsys.readouterr().err
     assert run(tmp_path / "out", *data, "--predictions", tmp_path / "none.json") == 2
     assert "no such file or folder of predictions" in capsys.readouterr().err
 

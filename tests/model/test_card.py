@@ -22,6 +22,7 @@ def _card(shapes: dict[str, tuple[int, ...]], file: str = "w.pth", **hints: Any)
     return published_card(identity, network_config(identity, where=file, **hints), Path(file))
 
 
+LATER = {"fill", "flip", "zooms"}  # fields that the first cards had not
 CARDS = [
     _card(sapiens("pose308", "0.3b"), "sapiens_0.3b_goliath_best_goliath_AP_573.pth"),
     _card(sapiens("seg28", "0.3b")),
@@ -44,6 +45,7 @@ def test_cards_survive_json(card: Card) -> None:
         generation="vitruvian",
         fill=(123.675, 116.28, 103.53),
         flip=True,
+        zooms=(0.9, 1.12),
     )
     assert Card.from_json(full.to_json()) == full
 
@@ -114,6 +116,8 @@ def _changed(**changes: Any) -> str:
         (_changed(name=None), "name of a card"),
         (_changed(input_size=[1]), "not a card"),
         (_changed(flip=1), "flip of a card: given 1"),
+        (_changed(zooms=[0]), "wanted positive numbers, or none"),
+        (_changed(zooms="wide"), "not a card"),
         (_changed(mean=[1, 2]), "not a card"),
         (_changed(fill=[1, 2]), "not a card"),
         (_changed(mean=["a", 1, 2]), "not a card"),
@@ -129,14 +133,14 @@ def test_malformed_cards_are_refused(text: str, says: str) -> None:
     assert "file.safetensors" in str(caught.value)
 
 
-@pytest.mark.parametrize("key", ["fill", "flip"])
+@pytest.mark.parametrize("key", sorted(LATER))
 def test_cards_from_before_a_field_are_read(key: str) -> None:
     data = json.loads(CARDS[0].to_json())
     del data[key]
     assert Card.from_json(json.dumps(data)) == CARDS[0]
 
 
-@pytest.mark.parametrize("key", sorted(json.loads(CARDS[0].to_json()).keys() - {"fill", "flip"}))
+@pytest.mark.parametrize("key", sorted(json.loads(CARDS[0].to_json()).keys() - LATER))
 def test_every_field_is_needed(key: str) -> None:
     data = json.loads(CARDS[0].to_json())
     del data[key]

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.ndimage
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -134,7 +135,7 @@ def test_flip_averaging_of_a_mirrored_window_is_the_mirrored_answer():
 
     def seen(predictor, window):
         (model,) = predictor.models
-        return predictor._forward(model, model.tasks, window)
+        return predictor._forward(model, model.tasks, {1.0: window})
 
     straight = seen(predictor, window)
     mirrored = seen(predictor, np.ascontiguousarray(window[:, :, ::-1]))
@@ -146,6 +147,66 @@ def test_flip_averaging_of_a_mirrored_window_is_the_mirrored_answer():
     for told, wanted in ((None, straight), (False, once)):
         found = seen(Predictor([ours], WholeImage(), flip=told), window)
         torch.testing.assert_close(found, wanted)
+
+
+def test_zooms_are_means_of_what_larger_and_smaller_windows_say():
+    """Looked at with other boxes about the same centre, and brought back by hand."""
+    model, image, box = a_model("parts", "normals"), a_picture(), TWO.boxes[:1]
+    centre, half = (box[:, :2] + box[:, 2:]) / 2, (box[:, 2:] - box[:, :2]) / 2
+    zooms = (0.5, 1.25)
+
+    def maps(zoom):
+        seen = {}
+        eye = Predictor([model], WholeImage())
+        looked = eye._looked
+
+        def noting(*given):
+            seen.update(looked(*given))
+            return dict(seen)
+
+        eye._looked = noting
+        eye(image, np.concatenate([centre - half / zoom, centre + half / zoom], axis=1))
+        return {name: map[0].numpy().astype(np.float64) for name, map in seen.items()}
+
+    zoomed = {zoom: maps(zoom) for zoom in (1.0, *zooms)}
+    caught = {}
+    eye = Predictor([replace(model, zooms=(7.0,))], WholeImage(), zooms=zooms)  # given ones count
+    forward = eye._forward
+    eye._forward = lambda *given: caught.update(forward(*given)) or caught
+    eye(image, box)
+    for name, found in caught.items():
+        height, width = found.shape[2:]
+        rows, columns = np.mgrid[:height, :width].astype(float)
+        total, count = zoomed[1.0][name].copy(), np.ones((height, width))
+        for zoom in zooms:
+            y = (rows - (height - 1) / 2) * zoom + (height - 1) / 2
+            x = (columns - (width - 1) / 2) * zoom + (width - 1) / 2
+            inside = (y >= 0) & (y <= height - 1) & (x >= 0) & (x <= width - 1)
+            assert inside.all() == (zoom < 1)
+            for channel, values in enumerate(zoomed[zoom][name]):
+                moved = scipy.ndimage.map_coordinates(values, [y, x], order=1, mode="nearest")
+                total[channel] += np.where(inside, moved, 0)
+            count += inside
+        np.testing.assert_allclose(found[0].numpy(), total / count, atol=2e-3)
+        assert np.abs(zoomed[1.0][name] - found[0].numpy()).max() > 0.01
+
+
+def test_weights_may_ask_for_zooms_and_whole_photographs_are_looked_at_once():
+    model, image = a_model("pose", "parts"), a_picture()
+    ours = replace(model, zooms=(0.8,))
+    plain, asked, told = (
+        Predictor([one], WholeImage(), zooms=zooms)(image)[0]
+        for one, zooms in ((model, None), (ours, None), (ours, ()))
+    )
+    np.testing.assert_array_equal(told.points().xy, plain.points().xy)
+    assert np.abs(asked.points().xy - plain.points().xy).max() > 0.01
+    whole, once = (
+        Predictor([one], WholeImage(), framing="pad")(image)[0].raster("parts")
+        for one in (ours, model)
+    )
+    np.testing.assert_array_equal(whole.values, once.values)
+    with pytest.raises(InputError, match="wanted positive numbers"):
+        Predictor([model], WholeImage(), zooms=(0.9, -1))
 
 
 def test_boxes_may_be_plain_numbers():

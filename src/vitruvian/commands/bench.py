@@ -29,6 +29,7 @@ def bench(
     repeat: int = 3,
     batch: int = 4,
     flip: bool | None = None,
+    zooms: tuple[float, ...] | None = None,
     write: tuple[str, ...] = ("json", "labels-png", "depth-png", "normals-png"),
     device: str = "auto",
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
@@ -50,6 +51,8 @@ def bench(
         repeat: how often to measure, after one run to warm up.
         batch: windows per forward pass.
         flip: average with the mirrored prediction; by default as the weights say.
+        zooms: average with people's windows enlarged by these factors; by default as the weights
+            say.
         write: result files to write, see vitruvian predict.
         device: auto, cpu, mps or cuda:N.
         dtype: precision of the network.
@@ -68,6 +71,7 @@ def bench(
         WholeImage(),
         tasks=tasks or None,
         flip=flip,
+        zooms=zooms,
         batch=batch,
         device=device,
         dtype=dtype,
@@ -84,6 +88,7 @@ def bench(
         "people": people,
         "batch": batch,
         "flip": [model.flip for model in predictor.models],
+        "zooms": [list(model.zooms) for model in predictor.models],
         "milliseconds": {name: round(value, 2) for name, value in stages.items()},
         "total_milliseconds": round(sum(stages.values()), 2),
         "peak_memory_gb": _peak_memory(predictor),
@@ -196,5 +201,5 @@ def _show(figures: dict[str, Any]) -> None:
     table.add_row("total", f"{figures['total_milliseconds']:.1f}", style="bold")
     console = Console()
     console.print(table)
-    facts = ("peak_memory_gb", "device", "dtype", "threads", "batch", "flip", "torch")
+    facts = ("peak_memory_gb", "device", "dtype", "threads", "batch", "flip", "zooms", "torch")
     console.print(jsonlib.dumps({key: figures[key] for key in facts}))

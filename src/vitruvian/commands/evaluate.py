@@ -36,6 +36,7 @@ def evaluate(
     compare_parts: str = "",
     boxes: str = "truth",
     flip: bool | None = None,
+    zooms: tuple[float, ...] | None = None,
     framing: Literal["", "person", "pad", "stretch"] = "",
     exact: bool = False,
     normal_signs: tuple[int, int, int] | None = None,
@@ -78,6 +79,8 @@ def evaluate(
             detector as in vitruvian predict.
         flip: average with the mirrored prediction; by default as the protocol says, or for data of
             your own as the weights do.
+        zooms: average with people's windows enlarged by these factors, none for none; by default as
+            the protocol says, or for data of your own as the weights do.
         framing: what dense tasks look at; by default as the protocol says.
         exact: the published numerics, known defects included.
         normal_signs: of the model's normals, see vitruvian predict.
@@ -134,6 +137,7 @@ def evaluate(
         parts=compare_parts,
         boxes=boxes,
         flip=flip,
+        zooms=zooms,
         framing=framing,
         exact=exact,
         normal_signs=normal_signs,

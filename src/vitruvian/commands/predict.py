@@ -36,6 +36,7 @@ def predict(
     framing: Literal["person", "pad", "stretch"] = "person",
     mask: Literal["parts", "none"] = "parts",
     flip: bool | None = None,
+    zooms: tuple[float, ...] | None = None,
     exact: bool = False,
     normalisation: Literal["card", "full", "lite"] = "card",
     normal_signs: tuple[int, int, int] | None = None,
@@ -70,6 +71,8 @@ def predict(
         mask: mark depth and normals off the person invalid where parts are known, or not.
         flip: average with the mirrored prediction, for twice the time; by default as the weights
             say (those of the package do, published ones do not).
+        zooms: average with people's windows enlarged by these factors, each for as much time again;
+            by default as the weights say (those of the package do), none for none.
         exact: the published numerics, known defects included, instead of the corrected ones.
         normalisation: pixel statistics of the weights file, or of the published full or lite
             pipeline.
@@ -98,6 +101,7 @@ def predict(
         "framing": framing,
         "mask": mask,
         "flip": flip,
+        "zooms": None if zooms is None else list(zooms),
         "exact": exact,
         "normalisation": normalisation,
         "normal_signs": None if normal_signs is None else list(normal_signs),
@@ -122,6 +126,7 @@ def predict(
             framing=framing,
             mask=mask,
             flip=flip,
+            zooms=zooms,
             exact=exact,
             batch=batch,
             dtype=dtype,

@@ -187,7 +187,7 @@ def mean_oks(measured: Measured) -> float | None:
 def score(weights: str, data: Path, out: Path, device: str, progress: Progress = quiet) -> float:
     """Return mean OKS of COCO's 17 points in true boxes: what weights are compared by.
 
-    Mirrored windows are averaged for all alike, whatever the weights ask for.
+    Mirrored windows are averaged for all alike, and no zoomed ones, whatever the weights ask for.
 
     Args:
         weights: to score.
@@ -198,7 +198,7 @@ def score(weights: str, data: Path, out: Path, device: str, progress: Progress =
     """
     plan = Plan(
         data=str(data), models=(weights,), tasks=("pose",),
-        points="coco17", flip=True, device=device,
+        points="coco17", flip=True, zooms=(), device=device,
     )  # fmt: skip
     return evaluated(f"score {data.stem}", plan, out, progress).oks or 0.0
 

@@ -47,6 +47,7 @@ class Plan:
             predict``.
         flip: average with the mirrored prediction; ``None`` as the protocol says, or
             else the weights.
+        zooms: average with people's windows enlarged by these factors; ``None`` like ``flip``.
         framing: what dense tasks look at; "" as the protocol says.
         exact: the published numerics.
         normal_signs: of the model's normals, where the weights do not say.
@@ -67,6 +68,7 @@ class Plan:
     parts: str = ""
     boxes: str = "truth"
     flip: bool | None = None
+    zooms: tuple[float, ...] | None = None
     framing: str = ""
     exact: bool = False
     normal_signs: tuple[int, int, int] | None = None
@@ -78,13 +80,14 @@ class Plan:
     def described(self) -> dict[str, Any]:
         """Return the plan as JSON values, with what was left open filled in.
 
-        ``flip`` stays ``None`` where the weights decide.
+        ``flip`` and ``zooms`` stay ``None`` where the weights decide.
         """
         protocol = find_protocol(self.protocol)
         settings = self.settings or protocol.settings
         filled = replace(
             self,
             flip=protocol.flip if self.flip is None else self.flip,
+            zooms=protocol.zooms if self.zooms is None else self.zooms,
             framing=self.framing or protocol.framing,
             settings=settings,
         )
@@ -258,7 +261,7 @@ def _idle_options(plan: Plan, tasks: Sequence[str]) -> None:
     idle: list[str] = []
     if plan.predictions:
         defaults = Plan(data="")
-        named = ("boxes", "flip", "framing", "exact", "normal_signs", "device", "dtype")
+        named = ("boxes", "flip", "zooms", "framing", "exact", "normal_signs", "device", "dtype")
         idle = [name for name in named if getattr(plan, name) != getattr(defaults, name)]
         if idle:
             raise InputError(
@@ -285,6 +288,7 @@ def _predictor(plan: Plan, protocol: Protocol) -> Predictor:
         framing=described["framing"],
         mask="none",  # what is measured is decided by the truth
         flip=described["flip"],
+        zooms=described["zooms"],
         exact=plan.exact,
         batch=1,  # windows in company come out differently in the last digits
     )

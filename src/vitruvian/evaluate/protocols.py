@@ -28,6 +28,7 @@ class Protocol:
         parts: vocabulary its labels are in; "" for any.
         layout: of the data, as in ``vitruvian data pack --layout``.
         flip: average with the mirrored prediction; ``None`` as the weights say.
+        zooms: average with people's windows enlarged by these factors; ``None`` as the weights say.
         framing: what dense tasks look at.
         boxes: whose boxes published numbers used: "truth" or "detections" (a file).
         settings: what the numbers depend on.
@@ -44,6 +45,7 @@ class Protocol:
     parts: str = ""
     layout: str = "auto"
     flip: bool | None = False
+    zooms: tuple[float, ...] | None = ()
     framing: Framing = "person"
     boxes: Literal["truth", "detections"] = "truth"
     settings: Settings = field(default_factory=Settings)
@@ -70,6 +72,7 @@ _TABLE = (
         about="any labelled data: COCO JSON, folders of maps, shards, LIP, CIHP, ATR",
         tasks=("pose", "parts", "depth", "normals"),
         flip=None,
+        zooms=None,
     ),
     Protocol(
         name="coco",

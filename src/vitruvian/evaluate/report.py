@@ -85,6 +85,7 @@ def comparable(evaluation: Evaluation, measured: Measured, names: Sequence[str |
     asked = plan.described()
     faithful = (
         asked["flip"] == protocol.flip
+        and plan.zooms in (None, protocol.zooms)
         and asked["framing"] == protocol.framing
         and evaluation.settings == protocol.settings
         and not plan.points

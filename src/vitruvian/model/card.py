@@ -8,6 +8,7 @@ the published facts. Sources: the code and documentation of Sapiens (arXiv 2408.
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -70,6 +71,8 @@ class Card:
             "stretch" (whole frame, aspect not kept) or "pad" (whole frame, aspect kept).
         fill: RGB of what windows show outside of the picture; published weights saw black.
         flip: average with the prediction for the mirrored window, unless told otherwise.
+        zooms: average with the predictions for people's windows enlarged by these factors about
+            their centre, unless told otherwise.
         licence: SPDX identifier or name.
         commercial: whether the licence allows commercial use.
         source: what the file was made from.
@@ -87,6 +90,7 @@ class Card:
     framing: Framing
     fill: tuple[float, float, float] = (0.0, 0.0, 0.0)
     flip: bool = False
+    zooms: tuple[float, ...] = ()
     licence: str
     commercial: Commercial
     source: Source | None = None
@@ -110,6 +114,7 @@ class Card:
             "framing": self.framing,
             "fill": list(self.fill),
             "flip": self.flip,
+            "zooms": list(self.zooms),
             "licence": self.licence,
             "commercial": self.commercial,
             "source": vars(self.source) if self.source else None,
@@ -310,7 +315,7 @@ def _licence(identity: Identity, record: Entry | None) -> tuple[str, Commercial]
 def _parse(data: dict[str, Any]) -> dict[str, Any]:
     known = (
         *("format", "name", "generation", "network", "tasks", "decoder", "input_size"),
-        *("mean", "std", "framing", "fill", "flip", "licence", "commercial", "source"),
+        *("mean", "std", "framing", "fill", "flip", "zooms", "licence", "commercial", "source"),
     )
     for key in data:
         if key not in known:
@@ -336,8 +341,17 @@ def _parse(data: dict[str, Any]) -> dict[str, Any]:
         "mean": _three(data["mean"]),
         "std": _three(data["std"]),
         "fill": _three(data.get("fill", (0, 0, 0))),
+        "zooms": check_zooms(data.get("zooms", ())),
         "source": Source(**data["source"]) if data["source"] else None,
     }
+
+
+def check_zooms(values: Iterable[float]) -> tuple[float, ...]:
+    """Return factors by which windows are enlarged; others than positive numbers are an error."""
+    found = tuple(float(value) for value in values)
+    if not all(math.isfinite(value) and value > 0 for value in found):
+        raise InputError(f"zooms {list(found)} · wanted positive numbers, or none")
+    return found
 
 
 def _three(values: Any) -> tuple[float, float, float]:

@@ -52,7 +52,11 @@ class ConfirmedFinder:
         finder.min_score = self.min_score  # nobody is surer than their box
         tasks = [name for name in ("pose", "parts") if name in model.tasks]
         self._look = Predictor(
-            [replace(model, flip=False)], WholeImage(), tasks=tasks, pixels="window", device=device
+            [replace(model, flip=False, zooms=())],
+            WholeImage(),
+            tasks=tasks,
+            pixels="window",
+            device=device,
         )
         self._window = model.input_size
 

@@ -59,8 +59,8 @@ def load(
         device: "auto", "cpu", "cuda[:N]" or "mps".
         min_score: people found with a lower score are left out; by default what our weights say,
             0.5 for transformers' detectors, 0 for files of boxes.
-        **options: further arguments of :class:`Predictor`: framing, mask, flip, exact, batch,
-            dtype.
+        **options: further arguments of :class:`Predictor`: framing, mask, flip, zooms, exact,
+            batch, dtype.
 
     Raises:
         WeightsError: for weights that are missing, damaged or for something else.
@@ -127,6 +127,7 @@ def open_model(
         generation=card.generation if isinstance(card.generation, int) else 1,
         fill=card.fill,
         flip=card.flip,
+        zooms=card.zooms,
     )
     if normalisation == "card":
         return opened

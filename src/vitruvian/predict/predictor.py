@@ -21,11 +21,12 @@ from torch import Tensor
 from vitruvian import image as images
 from vitruvian.errors import InputError, VitruvianError, unknown_name
 from vitruvian.geometry import Crop, Size
+from vitruvian.model.card import check_zooms
 from vitruvian.model.network import Network
 from vitruvian.person import Annotation, Person, Raster, Sample
 from vitruvian.predict.detect import Boxes, Detector
 from vitruvian.predict.device import pick_device, pick_dtype
-from vitruvian.predict.windows import around, cut, solid
+from vitruvian.predict.windows import around, cut, solid, unzoomed, zoomed
 from vitruvian.tasks import Framing, Task, View
 
 Picture = str | Path | bytes | NDArray[np.uint8]
@@ -46,6 +47,8 @@ class Model:
         generation: 1 or 2 for the published families (they enlarge small crops differently).
         fill: RGB of what windows show outside of the photograph.
         flip: average with the prediction for the mirrored window, unless told otherwise.
+        zooms: average with the predictions for people's windows enlarged by these factors, unless
+            told otherwise.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Model:
     generation: int = 1
     fill: tuple[float, float, float] = (0.0, 0.0, 0.0)
     flip: bool = False
+    zooms: tuple[float, ...] = ()
 
 
 @dataclass
@@ -88,6 +92,18 @@ class _Pass:
     fill: tuple[float, float, float]
     work: dict[int, tuple[Model, dict[str, Task]]] = field(default_factory=dict)
 
+    @property
+    def zooms(self) -> set[float]:
+        """Factors of the windows that are looked at besides, of people only."""
+        if self.framing != "person":
+            return set()
+        return {zoom for model, _ in self.work.values() for zoom in model.zooms}
+
+    def cut(self, image: NDArray[np.uint8], view: View, zoom: float) -> NDArray[np.uint8]:
+        """Cut one window, enlarged by a factor."""
+        enlarged = zoomed(view, zoom)
+        return cut(image, enlarged, self.framing, second=self.second, fill=self.fill)
+
 
 class Predictor:
     """Answers what the models know about every person in a photograph.
@@ -105,6 +121,7 @@ class Predictor:
         framing: Framing = "person",
         mask: Literal["parts", "none"] = "parts",
         flip: bool | None = None,
+        zooms: Sequence[float] | None = None,
         exact: bool = False,
         pixels: Literal["photograph", "window"] = "photograph",
         batch: int = 4,
@@ -122,6 +139,9 @@ class Predictor:
                 Keypoints always come from people's windows.
             mask: "parts" marks depth and normals off the person invalid where parts are known.
             flip: average with the prediction for the mirrored window; ``None`` as each model says.
+            zooms: average with the predictions for people's windows enlarged by these factors about
+                their centre (below 1: which show more); ``None`` as each model says. Whole
+                photographs ("pad", "stretch") are looked at once.
             exact: published numerics where the default corrects them, see the tasks.
             pixels: what annotations are in: pixels of the photograph, or of the window, which is
                 quicker where photographs are large and little is asked.
@@ -163,6 +183,7 @@ class Predictor:
                 model,
                 tasks={n: t for n, t in model.tasks.items() if n in wanted},
                 flip=model.flip if flip is None else flip,
+                zooms=model.zooms if zooms is None else check_zooms(zooms),
             )
             for model in models
         ]
@@ -325,18 +346,12 @@ class Predictor:
         for start in range(0, len(jobs), self.batch):
             part = jobs[start : start + self.batch]
             with self._clock("crop"):
-                windows = np.stack(
-                    [
-                        cut(
-                            arrays[job.outcome],
-                            job.view,
-                            shared.framing,
-                            second=shared.second,
-                            fill=shared.fill,
-                        )
-                        for job in part
-                    ]
-                )
+                windows = {
+                    zoom: np.stack(
+                        [shared.cut(arrays[job.outcome], job.view, zoom) for job in part]
+                    )
+                    for zoom in (1.0, *shared.zooms)
+                }
             views = [job.view for job in part]
             if self.pixels == "window":
                 views = [View(Crop.whole(shared.size), shared.size)] * len(part)
@@ -362,6 +377,21 @@ class Predictor:
 
     @torch.inference_mode()
     def _forward(
+        self, model: Model, tasks: dict[str, Task], windows: Mapping[float, NDArray[np.uint8]]
+    ) -> dict[str, Tensor]:
+        """Return the outputs for windows by zoom, averaged where the windows reach."""
+        outputs = self._looked(model, tasks, windows[1.0])
+        shares = {name: torch.ones_like(maps[:, :1]) for name, maps in outputs.items()}
+        for zoom in model.zooms:
+            if zoom not in windows:
+                continue
+            for name, maps in self._looked(model, tasks, windows[zoom]).items():
+                back, there = unzoomed(maps, zoom)
+                outputs[name] = outputs[name] + back
+                shares[name] = shares[name] + there
+        return {name: maps / shares[name] for name, maps in outputs.items()}
+
+    def _looked(
         self, model: Model, tasks: dict[str, Task], windows: NDArray[np.uint8]
     ) -> dict[str, Tensor]:
         pixels = self._normalised(model, windows).to(self.dtype)

@@ -4,9 +4,14 @@
 from dataclasses import replace
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vitruvian import image as images
+from vitruvian.errors import InputError
+from vitruvian.geometry import Crop
 from vitruvian.person import Person, Raster
 from vitruvian.tasks import Framing, View
 
@@ -41,6 +46,36 @@ def cut(
     cubic = second and framing == "person" and enlarging
     method = "cubic" if cubic else "linear"
     return images.warp(image, view.crop.matrix, size, interpolation=method, fill=fill)
+
+
+def zoomed(view: View, zoom: float) -> View:
+    """Return the view enlarged by a factor about the window's centre."""
+    if zoom == 1:
+        return view
+    centre = (np.array(view.crop.size[::-1]) - 1) / 2
+    matrix = zoom * view.crop.matrix
+    matrix[:, 2] += (1 - zoom) * centre
+    return View(Crop(matrix, view.crop.size), view.image_size)
+
+
+def unzoomed(maps: Tensor, zoom: float) -> tuple[Tensor, Tensor]:
+    """Return the maps (B, C, h, w) of windows zoomed by a factor as the plain windows have them.
+
+    About the centre, a map moves alike whether corners or edges of map and window coincide.
+
+    Returns:
+        The maps, and where the zoomed windows reach: 1 there, (B, 1, h, w), else both are 0.
+    """
+    if maps.ndim != 4:
+        raise InputError(
+            f"an output of shape {tuple(maps.shape)} is no map: zooms have no meaning · leave them "
+            "out"
+        )
+    turn = torch.eye(2, 3, device=maps.device) * zoom
+    grid = F.affine_grid(turn.expand(len(maps), 2, 3), list(maps.shape), align_corners=True)
+    there = (grid.abs() <= 1).all(dim=-1)[:, None].to(maps.dtype)
+    moved = F.grid_sample(maps, grid.to(maps.dtype), padding_mode="border", align_corners=True)
+    return moved * there, there
 
 
 def around(raster: Raster, person: Person) -> Raster:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from vitruvian.data.augment import Clutter, PoseAugment
+from vitruvian.data.augment import Clutter, Gloves, Occluders, PoseAugment
 from vitruvian.errors import InputError, unknown_name
 from vitruvian.geometry import Size
 from vitruvian.model.heads import DenseHeadConfig, HeadConfig
@@ -96,7 +96,13 @@ def multi(
     assert isinstance(run.window, PoseAugment)
     run = replace(
         run,
-        window=replace(run.window, smallest=SMALLEST, clutter=Clutter(chance=0.6)),
+        window=replace(
+            run.window,
+            smallest=SMALLEST,
+            clutter=Clutter(chance=0.6),
+            occluders=Occluders(),
+            gloves=Gloves(),
+        ),
         loop=replace(loop, optimiser=optimiser_of(size, loop.optimiser)),
     )
     # Published sizes have the heads of their single tasks.

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from vitruvian import image
 from vitruvian.data.augment.backgrounds import foreground, person_alpha
-from vitruvian.data.augment.view import Range, check_chance
-from vitruvian.errors import InputError
+from vitruvian.data.augment.view import Range, check_chance, check_range
 from vitruvian.geometry import Crop, Size
 from vitruvian.person import Person
 
 Picture = NDArray[np.uint8]
 Colour = NDArray[np.float64]
+DISC, SLAB, SHARD, ROD, FRAME = range(5)
+_LARGE = 0.06  # share of the longer side from which a shape's radius has room for stripes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,8 @@ class Clutter:
         shapes: range of their number; few and very many are as likely as each other.
         sizes: range of a shape's radius, as a share of the window's longer side; small ones are
             more.
+        striped: chance of stripes on a shape that is large enough, with folds as flags and curtains
+            have.
         alike: chance that some of it has the person's own colours, so that outlines, not colours,
             tell a coat from what is behind it.
     """
@@ -40,14 +43,14 @@ class Clutter:
     chance: float = 0.5
     shapes: tuple[int, int] = (10, 150)
     sizes: Range = (0.01, 0.5)
+    striped: float = 0.3
     alike: float = 0.5
 
     def __post_init__(self) -> None:
-        check_chance("chance", self.chance)
-        check_chance("alike", self.alike)
-        for name, (low, high) in (("shapes", self.shapes), ("sizes", self.sizes)):
-            if not 0 < low <= high:
-                raise InputError(f"{name} go from a positive number to one as large: {low}, {high}")
+        for name in ("chance", "striped", "alike"):
+            check_chance(name, getattr(self, name))
+        check_range("shapes", self.shapes)
+        check_range("sizes", self.sizes)
 
     def __call__(
         self,
@@ -85,9 +88,11 @@ class Clutter:
             palette[: len(known)] = alike[known]
         canvas = _field(size, palette, rng)
         count = round(float(np.exp(rng.uniform(*np.log(self.shapes)))))
-        low, high = (share * max(size) for share in self.sizes)
-        for radius in 1 / rng.uniform(1 / high, 1 / low, count):
-            _draw(canvas, max(1, round(radius)), _shade(palette, rng), rng)
+        for radius in radii(size, self.sizes, count, rng):
+            if radius > _LARGE * max(size) and rng.random() < self.striped:
+                _hang(canvas, radius, palette, rng)
+            else:
+                draw(canvas, radius, _shade(palette, rng), rng)
         canvas = _textured(canvas, rng)
         if rng.random() < 0.5:  # out of focus, as what is behind people often is
             blur = rng.uniform(0.5, max(size) / 40)
@@ -108,34 +113,67 @@ def _field(size: Size, palette: Colour, rng: np.random.Generator) -> Picture:
     return np.clip(field, 0, 255).astype(np.uint8)
 
 
-def _draw(
-    canvas: Picture, radius: int, colour: tuple[float, ...], rng: np.random.Generator
+def radii(size: Size, shares: Range, count: int, rng: np.random.Generator) -> list[int]:
+    """Draw radii in pixels, at least 1; densities fall with the square, as in dead leaves."""
+    low, high = (share * max(size) for share in shares)
+    return [max(1, round(radius)) for radius in 1 / rng.uniform(1 / high, 1 / low, count)]
+
+
+def draw(
+    canvas: Picture,
+    radius: int,
+    colour: tuple[float, ...],
+    rng: np.random.Generator,
+    kind: int | None = None,
 ) -> None:
-    """Let one shape fall on the canvas: a disc, a slab, a shard, a rod or a frame."""
+    """Let one shape of a kind, else of any, fall on the canvas, (H, W) or (H, W, 3)."""
     height, width = canvas.shape[:2]
     x, y = int(rng.integers(width)), int(rng.integers(height))
-    kind = rng.integers(5)
+    drawn = int(rng.integers(5))
+    kind = drawn if kind is None else kind
     angle, flat = float(rng.uniform(0, 180)), rng.uniform(0.15, 1.0)
     if rng.random() < 0.5:
         angle = float(rng.normal(0, 4)) + 90 * float(rng.integers(2))  # people's things stand
-    if kind == 0:
+    if kind == DISC:
         axes = (radius, max(1, round(radius * flat)))
         cv2.ellipse(canvas, (x, y), axes, angle, 0, 360, colour, -1, cv2.LINE_AA)
         return
-    if kind == 1 or kind == 4:
+    if kind in (SLAB, FRAME):
         corners: Any = cv2.boxPoints(((x, y), (2 * radius, 2 * radius * flat), angle))
-    elif kind == 2:
+    elif kind == SHARD:
         turns = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(3, 8))))
         reach = radius * rng.uniform(0.4, 1.2, len(turns))
         corners = np.stack([x + reach * np.cos(turns), y + reach * np.sin(turns)], axis=1)
     else:
         corners = cv2.boxPoints(((x, y), (4 * radius, max(1.0, 0.15 * radius)), angle))
     outline = np.rint(corners).astype(np.int32)
-    if kind == 4:
+    if kind == FRAME:
         thick = max(1, radius // 8)
         cv2.polylines(canvas, [outline], True, colour, thick, cv2.LINE_AA)
     else:
         cv2.fillPoly(canvas, [outline], colour, cv2.LINE_AA)
+
+
+def _hang(canvas: Picture, radius: int, palette: Colour, rng: np.random.Generator) -> None:
+    """Let a striped shape fall on the canvas."""
+    mask = np.zeros(canvas.shape[:2], np.uint8)
+    draw(mask, radius, (255.0,), rng)
+    x, y, width, height = cv2.boundingRect(mask)
+    if not width:
+        return
+    down, across = np.mgrid[:height, :width].astype(np.float32)
+    turn, waves = rng.uniform(0, np.pi), rng.uniform(0, 2 * np.pi, 2)
+    along = across * np.cos(turn) + down * np.sin(turn)
+    beside = down * np.cos(turn) - across * np.sin(turn)
+    fold = np.sin(beside / (radius * rng.uniform(0.1, 0.5)) + waves[0])
+    period = max(2.0, radius * rng.uniform(0.05, 0.5))
+    bands = (along + fold * period * rng.uniform(0, 1)) / period + waves[1]
+    two = np.array([_shade(palette, rng), _shade(palette, rng)], np.float32)
+    cloth = two[(bands % 1 < rng.uniform(0.2, 0.8)).astype(np.uint8)]
+    cloth = cloth * (1 + rng.uniform(0, 0.4) * fold)[..., None]
+    place = np.s_[y : y + height, x : x + width]
+    striped = np.clip(cloth, 0, 255).astype(np.uint8)
+    canvas[place] = image.compose(canvas[place], striped, mask[place] / np.float32(255))
 
 
 def _textured(canvas: Picture, rng: np.random.Generator) -> Picture:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vitruvian import image
 from vitruvian.data.augment.clutter import Clutter
+from vitruvian.data.augment.occluders import Gloves, Occluders
 from vitruvian.data.augment.pixels import Photometric, PixelAugment
 from vitruvian.data.augment.view import View, check_chance, only_person
 from vitruvian.errors import InputError
@@ -45,6 +46,8 @@ class PoseAugment:
         smallest: people whose box covers less than a square of this side (pixels) are left out;
             another sample is drawn.
         clutter: another, invented background; ``None`` for never.
+        occluders: invented things in front; ``None`` for never.
+        gloves: coloured hands; ``None`` for never.
         fill: RGB of what lies outside of the photograph; black as published, which dark clothes at
             its edge melt into.
         pixels: what happens to the pixels.
@@ -69,6 +72,8 @@ class PoseAugment:
     least: int = 0
     smallest: float = 0.0
     clutter: Clutter | None = None
+    occluders: Occluders | None = None
+    gloves: Gloves | None = None
     fill: tuple[float, float, float] = (0.0, 0.0, 0.0)
     pixels: PixelAugment = _NO_CHANGE
 
@@ -143,8 +148,12 @@ class PoseAugment:
             if ((inside >= 0) & (inside <= limits)).all(axis=1).sum() < self.least:
                 return None
         pixels = image.warp(sample.image, crop.matrix, crop.size, fill=self.fill)
+        if self.gloves is not None:
+            pixels = self.gloves(pixels, person, crop, rng)
         if self.clutter is not None:
             pixels = self.clutter(pixels, person, crop, sample.size, rng)
+        if self.occluders is not None:
+            pixels, person = self.occluders(pixels, person, crop, sample.size, rng)
         return View(image=self.pixels(pixels, rng), person=person, crop=crop)
 
     def _half(

@@ -50,6 +50,14 @@ def check_chance(name: str, value: float) -> None:
         raise InputError(f"{name} is a chance from 0 to 1, got {value}")
 
 
+def check_range(name: str, limits: tuple[float, float]) -> None:
+    """Refuse limits that are not positive or not in order."""
+    if not 0 < limits[0] <= limits[1]:
+        raise InputError(
+            f"{name} go from a positive number to one as large: {limits[0]}, {limits[1]}"
+        )
+
+
 def shape_of_area(size: Size, area: Range, aspect: Range, rng: np.random.Generator) -> Size | None:
     """Draw (height, width) of a part by its share of the area and its aspect, if it fits."""
     pixels = size[0] * size[1] * rng.uniform(*area)
