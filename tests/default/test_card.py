@@ -113,13 +113,15 @@ def test_weights_may_be_averaged_with_those_that_led_to_them(
     before, after = (trained / name / "weights.safetensors" for name in ("a", "b"))
     out = tmp_path / "out"
     given = ["weights", "card", str(after), "--out", str(out), "--name", "mine", "--device", "cpu"]
-    assert main([*given, "--average", str(before)]) == 0
+    assert main([*given, "--average", str(before), "--share", "0.25"]) == 0
     one, two = (load_network(path).state_dict() for path in (before, after))
     for name, tensor in load_network(out / "mine.safetensors").state_dict().items():
-        wanted = ((one[name].double() + two[name].double()) / 2).float()
+        wanted = (0.25 * one[name].double() + 0.75 * two[name].double()).float()
         torch.testing.assert_close(tensor.float(), wanted, atol=2e-3, rtol=2e-3)
     page = (out / "CARD.md").read_text(encoding="utf-8")
-    assert "| half and half with the weights after the first 1 of these trainings |" in page
+    assert "| mean, 25 % of it the weights after the first 1 of these trainings |" in page
+    assert main([*given, "--average", str(before), "--share", "1"]) == 2
+    assert "share 1.0 · wanted that of" in capsys.readouterr().err
     assert main([*given, "--average", "default"]) == 2
     assert "default is another network" in capsys.readouterr().err
     given[2] = str(before)

@@ -51,8 +51,8 @@ def bench(
         repeat: how often to measure, after one run to warm up.
         batch: windows per forward pass.
         flip: average with the mirrored prediction; by default as the weights say.
-        zooms: average with people's windows enlarged by these factors; by default as the weights
-            say.
+        zooms: average keypoints with those of windows enlarged by these factors; by default as
+            the weights say.
         write: result files to write, see vitruvian predict.
         device: auto, cpu, mps or cuda:N.
         dtype: precision of the network.

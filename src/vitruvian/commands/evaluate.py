@@ -79,8 +79,8 @@ def evaluate(
             detector as in vitruvian predict.
         flip: average with the mirrored prediction; by default as the protocol says, or for data of
             your own as the weights do.
-        zooms: average with people's windows enlarged by these factors, none for none; by default as
-            the protocol says, or for data of your own as the weights do.
+        zooms: average keypoints with those of windows enlarged by these factors, none for none; by
+            default as the protocol says, or for data of your own as the weights do.
         framing: what dense tasks look at; by default as the protocol says.
         exact: the published numerics, known defects included.
         normal_signs: of the model's normals, see vitruvian predict.

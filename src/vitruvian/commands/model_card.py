@@ -19,6 +19,7 @@ def card(
     name: str = "default",
     trained: tuple[Path, ...] = (),
     average: str | None = None,
+    share: float = 0.5,
     heldout: Path | None = None,
     photos: tuple[Path, ...] = (),
     finder: str = "auto",
@@ -29,10 +30,10 @@ def card(
     """Measure weights and write them in fp16 beside a model card in which every number is measured.
 
     For weights that learned from vitruvian synth people alone, from nothing or from those of the
-    package: the card says so, and calls them Apache-2.0. They ask for mirrored windows from then
-    on. Writes OUT/NAME.safetensors, OUT/CARD.md and a sheet of failures. What the trainings cost
-    and what they learned from is read from the folders they left. Interrupt it at any time: the
-    same command goes on.
+    package: the card says so, and calls them Apache-2.0. They ask for mirrored and zoomed
+    windows from then on. Writes OUT/NAME.safetensors, OUT/CARD.md and a sheet of failures. What the
+    trainings cost and what they learned from is read from the folders they left. Interrupt it at
+    any time: the same command goes on.
 
     Args:
         weights: trained by vitruvian train: a file, a name, or the folder of a training, finished
@@ -42,6 +43,7 @@ def card(
         trained: folders of the trainings in their order, if the weights do not lie in that of the
             last one, or were copied in between.
         average: weights that led to these, such as default: write the mean of both.
+        share: of those in the mean, between 0 and 1.
         heldout: shards of rendered people that no training saw.
         photos: COCO JSON files of labelled photographs.
         finder: detector to measure finding people with, as in vitruvian predict.
@@ -53,8 +55,9 @@ def card(
 
     with telling() as progress:
         made = publish.publish(
-            weights, out, name=name, trained=trained, average=average, heldout=heldout,
-            photos=photos, finder=finder, device=device, pictures=pictures, progress=progress,
+            weights, out, name=name, trained=trained, average=average, share=share,
+            heldout=heldout, photos=photos, finder=finder, device=device, pictures=pictures,
+            progress=progress,
         )  # fmt: skip
     written = [made.weights, made.card, *([made.failures] if made.failures else [])]
     if ship:

@@ -71,8 +71,8 @@ def predict(
         mask: mark depth and normals off the person invalid where parts are known, or not.
         flip: average with the mirrored prediction, for twice the time; by default as the weights
             say (those of the package do, published ones do not).
-        zooms: average with people's windows enlarged by these factors, each for as much time again;
-            by default as the weights say (those of the package do), none for none.
+        zooms: average keypoints with those of windows enlarged by these factors, each for as much
+            time again; by default as the weights say, none for none.
         exact: the published numerics, known defects included, instead of the corrected ones.
         normalisation: pixel statistics of the weights file, or of the published full or lite
             pipeline.

@@ -112,7 +112,9 @@ def _made(facts: Facts) -> str:
     ]
     for one in facts.trainings:
         if "samples" not in one:
-            words = "half and half with" if one["recipe"] == "mean" else "weights given:"
+            words = "weights given:"
+            if one["recipe"] == "mean":
+                words = f"mean, {100 * one['share']:g} % of it"
             lines.append(f"| {words} {one['name']} | | | | | |")
             continue
         height, width = one["input"]

@@ -64,9 +64,9 @@ def history_of(weights: str | Path) -> list[dict[str, Any]]:
 
 
 def mean_with(
-    trainings: Sequence[Mapping[str, Any]], weights: str | Path
+    trainings: Sequence[Mapping[str, Any]], weights: str | Path, share: float
 ) -> list[Mapping[str, Any]]:
-    """Return the history of the mean of weights and of those after their first trainings.
+    """Return the history of the mean of weights and of a share of those that led to them.
 
     Raises:
         InputError: if these did not lead to them.
@@ -79,7 +79,7 @@ def mean_with(
             "those that their trainings began with, directly or not"
         )
     name = f"the weights after the first {count} of these trainings"
-    return [*trainings, {"recipe": "mean", "name": name}]
+    return [*trainings, {"recipe": "mean", "name": name, "share": share}]
 
 
 def _training(folder: Path, run: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ CARD = "CARD.md"
 NOTE = "vitruvian.model_card"
 """Entry of the metadata of weights that holds the model card."""
 ZOOMS = (0.9, 1.12)
-"""What windows are enlarged by, besides, to average predictions [V]."""
+"""What windows are enlarged by, besides, to average keypoints [V]."""
 _LICENCE = "Apache-2.0"
 _MOST = 480_000  # bytes of a sheet of failures
 
@@ -69,6 +69,7 @@ def publish(
     name: str = DEFAULT,
     trained: Sequence[Path] = (),
     average: str | None = None,
+    share: float = 0.5,
     heldout: Path | None = None,
     photos: Sequence[Path] = (),
     finder: str = "auto",
@@ -78,7 +79,8 @@ def publish(
 ) -> Published:
     """Write weights as ``out/NAME.safetensors`` in fp16 with a card of what they can do.
 
-    They average with mirrored windows from then on, unless told otherwise.
+    They average with mirrored windows, and keypoints with zoomed ones, from then on, unless told
+    otherwise.
 
     What is measured is the file that is written. The card is ``out/CARD.md`` and, with the history
     of the trainings, inside the file.
@@ -92,6 +94,7 @@ def publish(
         average: weights of the same network that led to these: the mean of both is written, which
             is often better than either where pictures differ from those of training (model soups,
             arXiv 2203.05482).
+        share: of these in the mean, between 0 and 1.
         heldout: rendered people that no training saw.
         photos: COCO JSON files of labelled photographs.
         finder: detector to measure finding people with; "auto" only if it is in the package.
@@ -101,7 +104,7 @@ def publish(
 
     Raises:
         InputError: the weights have no task, began with weights of another licence, or those to
-            average with are another network, or did not lead to them.
+            average with are another network, or did not lead to them; or the share is no share.
         WeightsError: they cannot be read.
     """
     if Path(weights).is_dir() and (Path(weights) / "run.json").is_file():
@@ -112,8 +115,8 @@ def publish(
     need_own(card, str(weights))
     trainings = history(*trained) if trained else history_of(weights)
     if average is not None:
-        network = _mean(network, card, average)
-        trainings = mean_with(trainings, average)
+        network = _mean(network, card, average, share)
+        trainings = mean_with(trainings, average, share)
     # Mirrored windows are worth 0.05 to 0.09 of the OKS on photographs, zooms 0.03 (docs/log.md).
     card = replace(
         card, name=name, flip=True, zooms=ZOOMS, licence=_LICENCE, commercial="yes", source=None
@@ -171,15 +174,18 @@ def publish(
     return Published(weights=target, card=page, failures=sheet)
 
 
-def _mean(network: Network, card: Card, other: str) -> Network:
+def _mean(network: Network, card: Card, other: str, share: float) -> Network:
     """Return a network of the mean weights of two whose outputs mean the same."""
+    if not 0 < share < 1:
+        raise InputError(f"share {share} · wanted that of {other} in the mean, between 0 and 1")
     second, its = load(other, dtype=torch.float32)
     need_own(its, other)
     named = [{task: one.vocabulary for task, one in c.tasks.items()} for c in (card, its)]
     if second.config != network.config or named[0] != named[1]:
         raise InputError(f"{other} is another network · wanted the same, to average weights with")
     more = second.state_dict()
-    mean = {name: (tensor + more[name]) / 2 for name, tensor in network.state_dict().items()}
+    own = network.state_dict()
+    mean = {name: (1 - share) * tensor + share * more[name] for name, tensor in own.items()}
     network.load_state_dict(mean)
     return network
 

@@ -47,7 +47,8 @@ class Plan:
             predict``.
         flip: average with the mirrored prediction; ``None`` as the protocol says, or
             else the weights.
-        zooms: average with people's windows enlarged by these factors; ``None`` like ``flip``.
+        zooms: average keypoints with those of windows enlarged by these factors; ``None`` like
+            ``flip``.
         framing: what dense tasks look at; "" as the protocol says.
         exact: the published numerics.
         normal_signs: of the model's normals, where the weights do not say.

@@ -28,7 +28,8 @@ class Protocol:
         parts: vocabulary its labels are in; "" for any.
         layout: of the data, as in ``vitruvian data pack --layout``.
         flip: average with the mirrored prediction; ``None`` as the weights say.
-        zooms: average with people's windows enlarged by these factors; ``None`` as the weights say.
+        zooms: average keypoints with those of windows enlarged by these factors; ``None`` as the
+            weights say.
         framing: what dense tasks look at.
         boxes: whose boxes published numbers used: "truth" or "detections" (a file).
         settings: what the numbers depend on.

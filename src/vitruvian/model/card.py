@@ -71,8 +71,8 @@ class Card:
             "stretch" (whole frame, aspect not kept) or "pad" (whole frame, aspect kept).
         fill: RGB of what windows show outside of the picture; published weights saw black.
         flip: average with the prediction for the mirrored window, unless told otherwise.
-        zooms: average with the predictions for people's windows enlarged by these factors about
-            their centre, unless told otherwise.
+        zooms: average keypoints with those of windows enlarged by these factors about their centre,
+            unless told otherwise.
         licence: SPDX identifier or name.
         commercial: whether the licence allows commercial use.
         source: what the file was made from.

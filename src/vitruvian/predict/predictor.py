@@ -47,8 +47,8 @@ class Model:
         generation: 1 or 2 for the published families (they enlarge small crops differently).
         fill: RGB of what windows show outside of the photograph.
         flip: average with the prediction for the mirrored window, unless told otherwise.
-        zooms: average with the predictions for people's windows enlarged by these factors, unless
-            told otherwise.
+        zooms: average keypoints with those of windows enlarged by these factors, unless told
+            otherwise.
     """
 
     name: str
@@ -94,10 +94,8 @@ class _Pass:
 
     @property
     def zooms(self) -> set[float]:
-        """Factors of the windows that are looked at besides, of people only."""
-        if self.framing != "person":
-            return set()
-        return {zoom for model, _ in self.work.values() for zoom in model.zooms}
+        """Factors of the windows that are looked at besides, for keypoints only."""
+        return {z for model, tasks in self.work.values() if "pose" in tasks for z in model.zooms}
 
     def cut(self, image: NDArray[np.uint8], view: View, zoom: float) -> NDArray[np.uint8]:
         """Cut one window, enlarged by a factor."""
@@ -139,9 +137,9 @@ class Predictor:
                 Keypoints always come from people's windows.
             mask: "parts" marks depth and normals off the person invalid where parts are known.
             flip: average with the prediction for the mirrored window; ``None`` as each model says.
-            zooms: average with the predictions for people's windows enlarged by these factors about
-                their centre (below 1: which show more); ``None`` as each model says. Whole
-                photographs ("pad", "stretch") are looked at once.
+            zooms: average keypoints with those of windows enlarged by these factors about their
+                centre (below 1: which show more); ``None`` as each model says. Maps are as good or
+                better without (docs/log.md).
             exact: published numerics where the default corrects them, see the tasks.
             pixels: what annotations are in: pixels of the photograph, or of the window, which is
                 quicker where photographs are large and little is asked.
@@ -379,17 +377,16 @@ class Predictor:
     def _forward(
         self, model: Model, tasks: dict[str, Task], windows: Mapping[float, NDArray[np.uint8]]
     ) -> dict[str, Tensor]:
-        """Return the outputs for windows by zoom, averaged where the windows reach."""
+        """Return the outputs for windows by zoom, keypoints' averaged where windows reach."""
         outputs = self._looked(model, tasks, windows[1.0])
-        shares = {name: torch.ones_like(maps[:, :1]) for name, maps in outputs.items()}
-        for zoom in model.zooms:
-            if zoom not in windows:
-                continue
-            for name, maps in self._looked(model, tasks, windows[zoom]).items():
-                back, there = unzoomed(maps, zoom)
-                outputs[name] = outputs[name] + back
-                shares[name] = shares[name] + there
-        return {name: maps / shares[name] for name, maps in outputs.items()}
+        if "pose" in tasks and model.zooms:
+            pose = {"pose": tasks["pose"]}
+            total, shares = outputs["pose"], torch.ones_like(outputs["pose"][:, :1])
+            for zoom in model.zooms:
+                maps, there = unzoomed(self._looked(model, pose, windows[zoom])["pose"], zoom)
+                total, shares = total + maps, shares + there
+            outputs["pose"] = total / shares
+        return outputs
 
     def _looked(
         self, model: Model, tasks: dict[str, Task], windows: NDArray[np.uint8]

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vitruvian import image as images
-from vitruvian.errors import InputError
 from vitruvian.geometry import Crop
 from vitruvian.person import Person, Raster
 from vitruvian.tasks import Framing, View
@@ -61,16 +60,9 @@ def zoomed(view: View, zoom: float) -> View:
 def unzoomed(maps: Tensor, zoom: float) -> tuple[Tensor, Tensor]:
     """Return the maps (B, C, h, w) of windows zoomed by a factor as the plain windows have them.
 
-    About the centre, a map moves alike whether corners or edges of map and window coincide.
-
     Returns:
         The maps, and where the zoomed windows reach: 1 there, (B, 1, h, w), else both are 0.
     """
-    if maps.ndim != 4:
-        raise InputError(
-            f"an output of shape {tuple(maps.shape)} is no map: zooms have no meaning · leave them "
-            "out"
-        )
     turn = torch.eye(2, 3, device=maps.device) * zoom
     grid = F.affine_grid(turn.expand(len(maps), 2, 3), list(maps.shape), align_corners=True)
     there = (grid.abs() <= 1).all(dim=-1)[:, None].to(maps.dtype)
