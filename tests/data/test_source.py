@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Views of sources: people, repeats, choices, other vocabularies, everybody together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from data_samples import COCO, PARTS, plain_sample, random_points, random_sample
 
 from vitruvian import vocabulary
+from vitruvian.data import codec
 from vitruvian.data.reader import Shards
 from vitruvian.data.shards import write_shard
 from vitruvian.data.source import (
@@ -43,6 +46,47 @@ def test_each_person_of_their_own(two, tmp_path):
     assert PerPerson(two).picture(0) is None
     with pytest.raises(InputError, match="nobody is annotated in any of 1"):
         PerPerson(Listed([plain_sample()]))
+
+
+def test_maps_of_others_are_not_decoded(tmp_path, monkeypatch):
+    first, second = random_sample(0, "a"), random_sample(1, "a")
+    both = replace(first, people=(first.people[0], second.people[0]))
+    write_shard(tmp_path / "s.tar", [plain_sample(1, "b"), both])
+    stored = Shards(tmp_path)
+    source = Converted(
+        Joined([Chosen(stored, np.array([1])), stored], [2, 1]), parts=vocabulary.load("parts29")
+    )
+    wanted = [person for n in range(len(source)) for person in source[n].people]
+    decoded = []
+    decode = codec.decode_raster
+    monkeypatch.setattr(codec, "decode_raster", lambda *a: decoded.append(a) or decode(*a))
+    single = PerPerson(source)
+    assert len(single) == len(wanted) == 6
+    for number, person in enumerate(wanted):
+        decoded.clear()
+        (found,) = single[number].people
+        # five maps of that person, one of the whole picture
+        assert len(decoded) == 6
+        np.testing.assert_array_equal(found.box, person.box)
+        for name, annotation in person.annotations.items():
+            other = found.annotations[name]
+            assert other.vocabulary == annotation.vocabulary
+            if isinstance(annotation, Raster):
+                np.testing.assert_array_equal(other.values, annotation.values)
+                np.testing.assert_array_equal(other.mask, annotation.mask)
+            else:
+                np.testing.assert_array_equal(other.xy, annotation.xy)
+
+
+def test_a_set_that_changed(two, tmp_path):
+    write_shard(tmp_path / "s.tar", two.samples)
+    for source in (two, Shards(tmp_path)):
+        single = PerPerson(source)
+        single._ends = single._ends + np.arange(1, 4)  # as if more people had been counted
+        with pytest.raises(InputError, match=r"person 2: 2 people or fewer, more were counted"):
+            single[2]
+        with pytest.raises(InputError, match=r"person 0: 0 people or fewer, more were counted"):
+            single[3]
 
 
 def test_joined_and_chosen(two):

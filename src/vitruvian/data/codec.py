@@ -165,20 +165,28 @@ def _numbers(values: NDArray[np.float32]) -> list[Any]:
 
 
 def decode(
-    members: Mapping[str, bytes], *, only: Collection[str] | None = None, name: str = ""
+    members: Mapping[str, bytes],
+    *,
+    only: Collection[str] | None = None,
+    person: int | None = None,
+    name: str = "",
 ) -> Sample:
     """Return the sample that ``encode`` stored; of foreign members (no JSON of ours) the picture.
 
     Args:
         members: suffix → bytes.
         only: annotations wanted, by name; the others are not decoded. ``None`` is all.
+        person: number of the only one wanted; ``None`` is everybody.
         name: what to call a sample whose members do not say.
 
     Raises:
         InputError: if a member is missing, damaged, or of a newer format.
+        IndexError: if there are fewer people than ``person``.
     """
     content = read_json_member(members)
     if content is None:
+        if person is not None:
+            raise IndexError(f"person {person} of a sample without people")
         return Sample(image=image.read(picture_of(members)[1]), name=name)
     data = members.get(content["picture"])
     if data is None:
@@ -191,7 +199,7 @@ def decode(
             identity=entry.get("identity"),
             annotations=_annotations(entry["annotations"], members, words, only),
         )
-        for entry in content["people"]
+        for entry in (content["people"] if person is None else [content["people"][person]])
     ]
     rasters = _annotations(content.get("rasters", {}), members, words, only)
     camera = content.get("camera")

@@ -83,9 +83,21 @@ class Shards:
         Raises:
             InputError: if it cannot be read, naming shard and key.
         """
+        return self._decoded(index, None)
+
+    def of_person(self, index: int, person: int) -> Sample:
+        """Return a sample with one of its people; maps of the others are not decoded.
+
+        Raises:
+            InputError: if it cannot be read, naming shard and key.
+            IndexError: if it has fewer people.
+        """
+        return self._decoded(index, person)
+
+    def _decoded(self, index: int, person: int | None) -> Sample:
         members = self.members(index)
         try:
-            return decode(members, only=self.annotations, name=self.key(index))
+            return decode(members, only=self.annotations, person=person, name=self.key(index))
         except InputError as error:
             raise InputError(f"{self.where(index)}: {error}") from error
 

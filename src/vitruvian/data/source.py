@@ -7,7 +7,7 @@ Packed shards are one, every reader in `vitruvian.data.sources` is one, and so i
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,27 @@ class Source(Protocol):
     def people(self) -> NDArray[np.int32]:
         """Return how many people each sample has."""
         ...
+
+
+@runtime_checkable
+class OnePersonSource(Source, Protocol):
+    """A source that decodes the maps of one person without those of the others."""
+
+    def of_person(self, index: int, person: int) -> Sample:
+        """Return the sample with that person alone.
+
+        Raises:
+            IndexError: if it has fewer people.
+        """
+        ...
+
+
+def of_person(source: Source, index: int, person: int) -> Sample:
+    """Return a sample with one of its people, see ``OnePersonSource``; any source will do."""
+    if isinstance(source, OnePersonSource):
+        return source.of_person(index, person)
+    sample = source[index]
+    return replace(sample, people=(sample.people[person],))
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +108,10 @@ class Chosen:
 
     def __getitem__(self, index: int) -> Sample:
         return self.source[int(self.numbers[index])]
+
+    def of_person(self, index: int, person: int) -> Sample:
+        """Return a sample with one of its people."""
+        return of_person(self.source, int(self.numbers[index]), person)
 
     def where(self, index: int) -> str:
         """Return where a sample comes from."""
@@ -142,6 +167,11 @@ class Joined:
         source, number = self._find(index)
         return source[number]
 
+    def of_person(self, index: int, person: int) -> Sample:
+        """Return a sample with one of its people."""
+        source, number = self._find(index)
+        return of_person(source, number, person)
+
     def where(self, index: int) -> str:
         """Return where a sample comes from."""
         source, number = self._find(index)
@@ -184,13 +214,13 @@ class PerPerson:
 
     def __getitem__(self, index: int) -> Sample:
         number, person = self._find(index)
-        sample = self.source[number]
-        if person >= len(sample.people):
+        try:
+            return of_person(self.source, number, person)
+        except IndexError as error:
             raise InputError(
-                f"{self.where(index)}: {len(sample.people)} people, more were counted: the set "
+                f"{self.where(index)}: {person} people or fewer, more were counted: the set "
                 "changed, read it anew"
-            )
-        return replace(sample, people=(sample.people[person],))
+            ) from error
 
     def where(self, index: int) -> str:
         """Return where a person comes from."""
@@ -229,7 +259,13 @@ class Converted:
         return len(self.source)
 
     def __getitem__(self, index: int) -> Sample:
-        sample = self.source[index]
+        return self._converted(self.source[index])
+
+    def of_person(self, index: int, person: int) -> Sample:
+        """Return a sample with one of its people."""
+        return self._converted(of_person(self.source, index, person))
+
+    def _converted(self, sample: Sample) -> Sample:
         people = tuple(
             replace(person, annotations={k: self._moved(v) for k, v in person.annotations.items()})
             for person in sample.people
