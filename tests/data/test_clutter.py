@@ -21,13 +21,29 @@ def somebody(box=(20, 20, 50, 80)):
 def test_the_person_stays_and_the_rest_goes():
     window = np.full((100, 90, 3), 77, np.uint8)
     crop = Crop.whole((100, 90))
-    found = Clutter(chance=1.0)(window, somebody(), crop, (100, 90), np.random.default_rng(0))
+    found = Clutter(chance=1.0)(window, (somebody(),), crop, (100, 90), np.random.default_rng(0))
     inside = np.s_[22:79, 22:49]
     assert (found[inside] == 77).all()
     outside = np.ones((100, 90), bool)
     outside[18:83, 18:53] = False
     assert (found[outside] != 77).any(axis=1).mean() > 0.9
     assert (window == 77).all()
+
+
+def test_everybody_given_stays():
+    window = np.full((100, 90, 3), 77, np.uint8)
+    crop, lay = Crop.whole((100, 90)), Clutter(chance=1.0)
+    other = np.zeros((100, 90), np.float32)
+    other[5:95, 60:80] = 1
+    raster = Raster(law="scalar", values=other, kind="mask")
+    beside = Person(box=(60, 5, 79, 94), annotations={"mask": raster})
+    both = lay(window, (somebody(), beside), crop, (100, 90), np.random.default_rng(0))
+    assert (both[22:79, 22:49] == 77).all() and (both[7:93, 62:78] == 77).all()
+    nobody = lay(window, (), crop, (100, 90), np.random.default_rng(0))
+    assert (nobody != 77).any(axis=2).mean() > 0.9
+    unknown = Person(box=(0, 0, 9, 9))
+    kept = lay(window, (somebody(), unknown), crop, (100, 90), np.random.default_rng(0))
+    assert kept is window
 
 
 def test_nothing_is_laid_beyond_the_photograph():
@@ -60,7 +76,7 @@ def test_some_clutter_has_the_persons_own_colours():
     crop, outside = Crop.whole((100, 90)), np.s_[:15]
     mixed = [
         Clutter(chance=1.0, alike=alike)(
-            window, somebody(), crop, (100, 90), np.random.default_rng(seed)
+            window, (somebody(),), crop, (100, 90), np.random.default_rng(seed)
         )[outside].astype(int)
         for alike in (0.0, 1.0)
         for seed in range(30)
@@ -74,7 +90,7 @@ def test_chance_and_unknown_outlines_leave_the_window():
     crop = Crop.whole((100, 90))
     nobody = Person(box=[20, 20, 50, 80])
     for clutter, person in ((Clutter(chance=0.0), somebody()), (Clutter(chance=1.0), nobody)):
-        found = clutter(window, person, crop, (100, 90), np.random.default_rng(0))
+        found = clutter(window, (person,), crop, (100, 90), np.random.default_rng(0))
         np.testing.assert_array_equal(found, window)
 
 

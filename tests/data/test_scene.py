@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from toy_people import toy_people
-from vitruvian.data.augment import SceneAugment
+from vitruvian.data.augment import Clutter, SceneAugment
 from vitruvian.data.augment.scene import without_people
 from vitruvian.data.source import Listed
 from vitruvian.errors import InputError
@@ -50,6 +50,22 @@ def test_a_box_is_where_the_person_is_seen(seed: int) -> None:
         assert not len(scene.boxes) or scene.ignored.all()
         return
     assert np.abs(scene.boxes[0] - seen).max() < 2.0
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_invented_backgrounds_leave_people_and_their_boxes(seed: int) -> None:
+    before = PLAIN(BLOCKS[seed], BLOCKS, np.random.default_rng(seed))
+    behind = replace(PLAIN, clutter=Clutter(chance=1.0))
+    scene = behind(BLOCKS[seed], BLOCKS, np.random.default_rng(seed))
+    np.testing.assert_array_equal(scene.boxes, before.boxes)
+    x0, y0, x1, y1 = np.rint(scene.boxes[0]).astype(int)
+    inside = np.s_[y0 + 2 : y1 - 1, x0 + 2 : x1 - 1]
+    np.testing.assert_allclose(scene.image[inside], before.image[inside], atol=1)
+    changed = (scene.image != before.image).any(axis=2)
+    outside = np.ones_like(changed)
+    outside[max(0, y0 - 2) : y1 + 3, max(0, x0 - 2) : x1 + 3] = False
+    within = outside & (before.image == (0, 60, 0)).all(axis=2)  # the picture, not its margin
+    assert changed[within].mean() > 0.9
 
 
 @pytest.mark.parametrize("seed", range(10))

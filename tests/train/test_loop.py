@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from toy_training import SAMPLES, Batches, Squares, Toy, run, settings, toy
 
 from vitruvian.errors import InputError
+from vitruvian.model.block import Block
+from vitruvian.model.heads import DenseHead, DenseHeadConfig
 from vitruvian.train.config import Hooks, Progress
 from vitruvian.train.log import read_lines
 from vitruvian.train.loop import NonFiniteLossError, train
@@ -182,12 +185,31 @@ def test_utilisation_is_told(tmp_path: Path) -> None:
     assert all(p.mfu == pytest.approx(p.samples_per_second * 2e-3) for p in told)
 
 
+class Tokens(nn.Module):
+    """A dense head on tokens that are four pixels of a map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = DenseHead(DenseHeadConfig(in_dim=8, out=2, widths=(), refine=(8,)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x.mT.unflatten(2, (2, 2))).flatten(2).mT
+
+
+def headed() -> Toy:
+    network = toy(dropout=0)
+    network.predict = Tokens()
+    return network
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore")  # of the compiler's own modules
-def test_compiled_blocks_learn_the_same(tmp_path: Path) -> None:
-    run(tmp_path / "plain", steps=4, network=toy(dropout=0))
-    run(tmp_path / "compiled", steps=4, network=toy(dropout=0), compile=True)
+def test_compiled_blocks_and_heads_learn_the_same(tmp_path: Path) -> None:
+    run(tmp_path / "plain", steps=4, network=headed())
+    network, _ = run(tmp_path / "compiled", steps=4, network=headed(), compile=True)
+    compiled = [m for m in network.modules() if m._compiled_call_impl is not None]
+    assert [type(m) for m in compiled] == [Block, Block, DenseHead]
     plain, compiled = (read_lines(tmp_path / n / "metrics.jsonl") for n in ("plain", "compiled"))
     wanted = [line["loss"] for line in plain]
     assert [line["loss"] for line in compiled] == pytest.approx(wanted, rel=1e-4)

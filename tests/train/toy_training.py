@@ -31,7 +31,7 @@ class Toy(nn.Module):
         self.embed = nn.Linear(3, 8)
         self.blocks = nn.ModuleList(Block(8, 2, 16) for _ in range(2))
         self.dropout = nn.Dropout(dropout)
-        self.predict = nn.Linear(8, 2)
+        self.predict: nn.Module = nn.Linear(8, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.embed(x)

@@ -47,7 +47,8 @@ class LoopConfig:
         accumulate: batches per optimiser step.
         precision: of the computation ("bf16", "fp16": autocast); weights stay float32.
         checkpointing: recompute blocks in the backward pass instead of storing activations.
-        compile: compile every transformer block with ``torch.compile``.
+        compile: compile every transformer block and dense head with ``torch.compile``, which on a
+            CPU needs a C++ compiler.
         ema: decay of a moving average of the weights, used for evaluation; ``None`` for none.
         seed: of masks and dropout.
         log_every, evaluate_every, pictures_every, probe_every, save_every: in steps; ``None`` only

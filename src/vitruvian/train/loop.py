@@ -24,6 +24,7 @@ from vitruvian.data.loader import LoaderState
 from vitruvian.errors import InputError, VitruvianError
 from vitruvian.files import read_json, write_json
 from vitruvian.model.block import Block
+from vitruvian.model.heads import DenseHead
 from vitruvian.train.average import Average
 from vitruvian.train.config import Batches, Hooks, LoopConfig, Objective, Progress
 from vitruvian.train.log import JsonLines, Log
@@ -107,7 +108,7 @@ class _Loop:
         for module in network.modules():
             if isinstance(getattr(module, "checkpointing", None), bool):
                 module.checkpointing = config.checkpointing  # pyright: ignore[reportArgumentType]
-            if config.compile and isinstance(module, Block):
+            if config.compile and isinstance(module, Block | DenseHead):
                 module.compile()
         self.network = self.parallel.spread(network, low=self.dtype)
         self.inner = inner(self.network)

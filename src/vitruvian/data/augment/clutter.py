@@ -6,6 +6,7 @@ gives the edges and scales of natural pictures (Lee, Mumford and Huang, IJCV 200
 learn from such pictures carries over to photographs (arXiv 2106.05963).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -27,7 +28,7 @@ _LARGE = 0.06  # share of the longer side from which a shape's radius has room f
 
 @dataclass(frozen=True, kw_only=True)
 class Clutter:
-    """Lays an invented picture behind a person; others in the window go with the background.
+    """Lays an invented picture behind people; others in the window go with the background.
 
     Attributes:
         chance: of doing so.
@@ -36,7 +37,7 @@ class Clutter:
             more.
         striped: chance of stripes on a shape that is large enough, with folds as flags and curtains
             have.
-        alike: chance that some of it has the person's own colours, so that outlines, not colours,
+        alike: chance that some of it has the people's own colours, so that outlines, not colours,
             tell a coat from what is behind it.
     """
 
@@ -55,22 +56,24 @@ class Clutter:
     def __call__(
         self,
         window: Picture,
-        person: Person,
+        people: Sequence[Person],
         crop: Crop,
         photograph: Size,
         rng: np.random.Generator,
     ) -> Picture:
         """Return the RGB window with another background, or as it is.
 
-        It stays where nothing says which pixels are the person, and beyond the photograph, whose
-        (height, width) is given.
+        It stays as it is where nothing says which pixels are somebody's, and beyond the photograph,
+        whose (height, width) is given.
         """
         if rng.random() >= self.chance:
             return window
-        mask = foreground(person)
-        if mask is None:
-            return window
-        alpha = person_alpha(mask, crop)
+        alpha = np.zeros(crop.size, np.float32)
+        for person in people:
+            mask = foreground(person)
+            if mask is None:
+                return window
+            alpha = np.maximum(alpha, person_alpha(mask, crop))
         own = window[alpha > 0.5]
         behind = self.picture(crop.size, rng, own if rng.random() < self.alike else None)
         inside = image.warp(np.ones(photograph, np.float32), crop.matrix, crop.size)

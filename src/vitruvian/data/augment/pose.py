@@ -151,7 +151,7 @@ class PoseAugment:
         if self.gloves is not None:
             pixels = self.gloves(pixels, person, crop, rng)
         if self.clutter is not None:
-            pixels = self.clutter(pixels, person, crop, sample.size, rng)
+            pixels = self.clutter(pixels, (person,), crop, sample.size, rng)
         if self.occluders is not None:
             pixels, person = self.occluders(pixels, person, crop, sample.size, rng)
         return View(image=self.pixels(pixels, rng), person=person, crop=crop)

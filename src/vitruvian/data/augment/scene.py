@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vitruvian import image as images
 from vitruvian.data.augment.backgrounds import Backgrounds, foreground
+from vitruvian.data.augment.clutter import Clutter
 from vitruvian.data.augment.pixels import PixelAugment
 from vitruvian.data.augment.view import Range, check_chance
 from vitruvian.data.source import Source
@@ -57,6 +58,8 @@ class SceneAugment:
         size: (height, width) of the window.
         backgrounds: pictures without people, or ``None`` for parts of the pictures themselves that
             show nobody.
+        clutter: invented pictures behind a picture's people, and, where nobody is wanted, as often
+            instead of parts of pictures.
         several: chance of more than one picture in the window.
         empty: chance that a tile beside the first shows nobody.
         zoom: range of the size of a picture; 1 fits its longer side into its tile. What it leaves
@@ -77,6 +80,7 @@ class SceneAugment:
 
     size: Size = (256, 256)
     backgrounds: Backgrounds | None = None
+    clutter: Clutter | None = None
     several: float = 0.5
     empty: float = 0.2
     zoom: Range = (0.6, 2.0)
@@ -189,6 +193,8 @@ class SceneAugment:
             back = Crop(resize_matrix((small[0], small[1]), sample.size), sample.size)
             matrix = back.then(matrix, crop.size).matrix
         window = images.warp(pixels, matrix, crop.size)
+        if self.clutter is not None:
+            window = self.clutter(window, sample.people, crop, sample.size, rng)
         inside = images.warp(np.full(pixels.shape[:2], 255, np.uint8), matrix, crop.size)
         if inside.min() == 255:
             return window
@@ -264,10 +270,12 @@ class SceneAugment:
         return {"boxes": clipped[there], "ignored": ignored[there]}
 
     def _nobody(self, sample: Sample, size: Size, rng: np.random.Generator) -> NDArray[np.uint8]:
-        """Return a window without people: a background, part of a picture, or a plain colour."""
+        """Return a window without people: a background, an invented or plain one, or a part."""
         if self.backgrounds is not None and rng.random() < 0.5:
             place = self.backgrounds.paths[int(rng.integers(len(self.backgrounds)))]
             return _random_part(images.read(place), size, rng)
+        if self.clutter is not None and rng.random() < self.clutter.chance:
+            return self.clutter.picture(size, rng)
         part = without_people(sample)
         if part is None or rng.random() < 0.15:
             colour = rng.integers(0, 256, 3)
