@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vitruvian import drawing, image
-from vitruvian.data.augment import Backgrounds, Clutter, Photometric, PixelAugment, Scene, SceneAugment
+from vitruvian.data.augment import (
+    Backgrounds,
+    Clutter,
+    Photometric,
+    PixelAugment,
+    Scene,
+    SceneAugment,
+)
 from vitruvian.data.source import Source
 from vitruvian.errors import InputError
 from vitruvian.geometry import Crop, Size
@@ -51,9 +58,9 @@ def people(
     """Return a training of the built-in person detector [V].
 
     Pictures of rendered scenes in windows of one to four, near and far, cut by the frame, grey,
-    blurred, compressed, half of them with invented backgrounds. Numbers as of our own sizes in the other recipes, by Muon (published
-    sizes: as published for their tasks), with a moving average of the weights. Upsampling is that
-    of ``multi``, whose weights fill it whole.
+    blurred, compressed, half of them with invented backgrounds. Numbers as of our own sizes in the
+    other recipes, by Muon (published sizes: as published for their tasks), with a moving average of
+    the weights. Upsampling is that of ``multi``, whose weights fill it whole.
 
     Args:
         size: a key of ``SIZES``, or the backbone of initial weights.

@@ -110,7 +110,7 @@ def prepared(run: Run) -> Prepared:
 def _needed(run: Run, tasks: Mapping[str, Task]) -> set[str] | None:
     """Return the annotations a training reads, ``None`` for all; decoding others costs time."""
     if run.people is not None:
-        return {"parts"}  # to cut people out
+        return {"parts"}  # to cut people out, and to lay something behind them
     behind = run.backgrounds is not None or getattr(run.window, "clutter", None) is not None
     if not behind:
         return set(tasks)
