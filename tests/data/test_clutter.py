@@ -47,6 +47,12 @@ def test_everybody_given_stays():
     assert kept is window
 
 
+@pytest.mark.parametrize("size", [(2, 2), (3, 15), (19, 6)])
+def test_small_pieces_can_be_drawn(size):
+    for seed in range(20):
+        assert Clutter().picture(size, np.random.default_rng(seed)).shape == (*size, 3)
+
+
 def test_nothing_is_laid_beyond_the_photograph():
     crop = Crop.from_box([20, 20, 80, 120], (100, 90))  # reaches below the photograph
     augment = PoseAugment(size=(100, 90), clutter=Clutter(chance=1.0), fill=(10.0, 200.0, 30.0))

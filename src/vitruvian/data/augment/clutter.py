@@ -98,7 +98,7 @@ class Clutter:
                 draw(canvas, radius, _shade(palette, rng), rng)
         canvas = _textured(canvas, rng)
         if rng.random() < 0.5:  # out of focus, as what is behind people often is
-            blur = rng.uniform(0.5, max(size) / 40)
+            blur = rng.uniform(0.5, max(0.5, max(size) / 40))
             canvas = cast("Picture", cv2.GaussianBlur(canvas, (0, 0), blur))
         return canvas
 
