@@ -366,14 +366,19 @@ class Sample:
         return self.warped(Crop.whole(self.size).mirrored())
 
 
+def layers_of(people: Sequence[Person], name: str) -> list[Person]:
+    """Return who has a raster called ``name``, larger people first: in pictures they lie behind."""
+    layers = [person for person in people if name in person.annotations]
+    return sorted(layers, key=lambda person: -float(np.prod(person.box[2:] - person.box[:2])))
+
+
 def composite(people: Sequence[Person], name: str, size: Size) -> Raster | None:
     """Paste everyone's raster called ``name`` on one picture of ``size``.
 
     Larger people first, so that smaller ones stay whole; background labels never cover a part.
     Returns ``None`` when nobody has that raster.
     """
-    layers = [person for person in people if name in person.annotations]
-    layers.sort(key=lambda person: -float(np.prod(person.box[2:] - person.box[:2])))
+    layers = layers_of(people, name)
     if not layers:
         return None
     result = layers[0].raster(name).placed(size)

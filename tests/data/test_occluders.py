@@ -6,42 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torso import PARTS, SIZE, somebody
 
-from vitruvian import vocabulary as vocabularies
 from vitruvian.data.augment import Clutter, Gloves, Occluders, PoseAugment
 from vitruvian.data.augment.occluders import hidden
 from vitruvian.errors import InputError
 from vitruvian.geometry import Crop
-from vitruvian.person import OCCLUDED, VISIBLE, Person, Points, Raster, Sample
-
-SIZE = (100, 90)
-PARTS = vocabularies.load("parts28")
-HAND = PARTS.names.index("Left_Hand")
-TORSO = PARTS.names.index("Torso")
-COCO = vocabularies.load("coco17")
-
-
-def somebody(origin=(0, 0)):
-    """A torso with a hand, all maps beginning at ``origin`` of the photograph."""
-    size = (SIZE[0] - origin[1], SIZE[1] - origin[0])
-    rows, columns = np.mgrid[: size[0], : size[1]] + np.array(origin[::-1])[:, None, None]
-    labels = np.zeros(size, np.uint8)
-    labels[(rows >= 20) & (rows <= 80) & (columns >= 20) & (columns <= 50)] = TORSO
-    labels[(rows >= 40) & (rows <= 55) & (columns >= 20) & (columns <= 32)] = HAND
-    there = labels > 0
-    places = {"origin": origin}
-    points = np.stack([np.linspace(1, 88, 17), np.linspace(2, 97, 17)], axis=1)
-    return Person(
-        box=[20, 20, 50, 80],
-        annotations={
-            "pose": Points(
-                vocabulary=COCO, xy=points, scores=np.ones(17), visibility=np.full(17, VISIBLE)
-            ),
-            "parts": Raster(law="label", values=labels, vocabulary=PARTS, **places),
-            "depth": Raster(law="scalar", values=there * 2.0, valid=there, kind="metric", **places),
-            "mask": Raster(law="scalar", values=there, kind="mask", **places),
-        },
-    )
+from vitruvian.person import OCCLUDED, VISIBLE, Sample
 
 
 @given(
@@ -111,32 +82,6 @@ def test_nothing_is_laid_beyond_the_photograph():
     assert (seen[:70] != 77).mean() > 0.3
 
 
-def test_gloves_colour_hands_and_nothing_else():
-    window = np.random.default_rng(1).integers(100, 156, (*SIZE, 3), np.uint8)
-    person, crop = somebody(), Crop.whole(SIZE)
-    hand = person.raster("parts").values == HAND
-    colours = []
-    for seed in range(20):
-        gloved = Gloves(chance=1.0)(window, person, crop, np.random.default_rng(seed))
-        np.testing.assert_array_equal(gloved[~hand], window[~hand])
-        inside = gloved[hand].astype(float)
-        colours.append(inside.mean(axis=0))
-        light = window[hand].astype(float).mean(axis=1)
-        strongest = inside[:, inside.mean(axis=0).argmax()]
-        if 20 < strongest.mean() < 150:  # what is too dark is rounded, too light is cut
-            assert np.corrcoef(strongest, light)[0, 1] > 0.9  # folds and shade stay
-    assert np.std(colours, axis=0).min() > 20
-
-
-def test_gloves_need_hands_in_the_window():
-    window = np.full((*SIZE, 3), 77, np.uint8)
-    elsewhere = Crop.from_box([60, 60, 85, 95], SIZE)
-    bare = Person(box=[20, 20, 50, 80])
-    for person, crop in ((bare, Crop.whole(SIZE)), (somebody(), elsewhere)):
-        gloved = Gloves(chance=1.0)(window, person, crop, np.random.default_rng(0))
-        np.testing.assert_array_equal(gloved, window)
-
-
 def test_windows_come_with_both_or_neither():
     picture = np.full((*SIZE, 3), 77, np.uint8)
     sample = Sample(image=picture, people=(somebody(),))
@@ -161,5 +106,3 @@ def test_impossible_settings_are_refused():
         Occluders(count=(0, 5))
     with pytest.raises(InputError, match="sizes go from a positive number"):
         Occluders(sizes=(0.5, 0.1))
-    with pytest.raises(InputError, match="chance is a chance from 0 to 1"):
-        Gloves(chance=-1)

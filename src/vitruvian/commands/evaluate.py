@@ -84,7 +84,8 @@ def evaluate(
         framing: what dense tasks look at; by default as the protocol says.
         exact: the published numerics, known defects included.
         normal_signs: of the model's normals, see vitruvian predict.
-        alignment: of depth to the truth, per photograph; by default scale_shift.
+        alignment: of depth to the truth, per photograph, or per person where people were looked
+            at one by one; by default scale_shift.
         depth_average: whether photographs (image) or pixels weigh the same; image by default.
         normals_average: the same for normals; pixel by default.
         absent: whether classes nobody shows are left out of means (skip) or count 0 (zero).

@@ -21,16 +21,17 @@ from numpy.typing import NDArray
 from vitruvian import image
 from vitruvian.drawing import overlay, painters
 from vitruvian.evaluate.answers import Answer, FoundPoses, sigmas_of
-from vitruvian.evaluate.cases import TruePoses, whole_raster
+from vitruvian.evaluate.cases import TruePoses
+from vitruvian.evaluate.pairs import MapPair, map_pair, paired
 from vitruvian.evaluate.plan import Evaluation
 from vitruvian.evaluate.report import number
 from vitruvian.evaluate.run import Measured, worst
-from vitruvian.evaluate.scoring import Scorer, in_words, label_pair, person_pixels
-from vitruvian.evaluate.scoring_pose import FOUND, paired
+from vitruvian.evaluate.scoring import Scorer, in_words, label_pair
+from vitruvian.evaluate.scoring_pose import FOUND
 from vitruvian.files import write_bytes
 from vitruvian.geometry import Crop
 from vitruvian.metrics import Alignment, oks_matrix
-from vitruvian.metrics.depth import align
+from vitruvian.metrics.depth import aligned
 from vitruvian.metrics.normals import angles
 from vitruvian.person import Person, Points, Raster, Sample
 from vitruvian.vocabulary import Vocabulary
@@ -234,9 +235,9 @@ def _dashed(canvas: Canvas, box: NDArray[np.float64], scale: int) -> None:
 def _map_pictures(
     task: str, truth: Sample, answer: Answer, evaluation: Evaluation
 ) -> list[tuple[str, Canvas]]:
-    true = whole_raster(truth, task)
-    assert true is not None
-    guess = None if answer.sample is None else whole_raster(answer.sample, task)
+    pair = map_pair(truth, answer.sample, task)
+    assert pair is not None
+    true, guess = pair.true, pair.guess
     if task == "parts":
         assert evaluation.parts is not None
         true = _translated(true, evaluation.parts)
@@ -252,8 +253,8 @@ def _map_pictures(
             ("nothing answered", pictures[0][1]),
         ]
     if task == "depth":
-        guess = _aligned(true, guess, person_pixels(truth), evaluation.settings.alignment)
-    error = _error(task, truth, true, guess)
+        guess = _aligned(pair, guess, evaluation.settings.alignment)
+    error = _error(task, truth, replace(pair, true=true, guess=guess))
     seen = replace(guess, valid=guess.mask & true.mask) if task != "parts" else guess
     limits = painters.scalar_limits(true) if task == "depth" else None
     if limits is not None:  # aligned depth below 0 is near, not unknown
@@ -294,22 +295,21 @@ def _map(
     return overlay(whole, task=task, key=False)
 
 
-def _aligned(
-    true: Raster, guess: Raster, there: NDArray[np.bool_] | None, alignment: Alignment
-) -> Raster:
-    """Return the answer brought to the truth over the pixels that are scored."""
-    both = true.mask & guess.mask & np.isfinite(guess.values)
+def _aligned(pair: MapPair, guess: Raster, alignment: Alignment) -> Raster:
+    """Return the answer brought to the truth over the pixels that are scored; no others."""
+    true = pair.true
+    both = pair.mask & guess.mask & np.isfinite(guess.values)
     both &= (true.values > 0) & (true.values < np.inf)
-    both = both if there is None else both & there
-    if not both.any():
-        return guess
     d, g = (raster.values[both].astype(np.float64) for raster in (guess, true))
-    scale, shift = align(d, g, alignment)
-    return replace(guess, values=(guess.values * scale + shift).astype(np.float32))
+    values = np.zeros(true.size, np.float32)
+    values[both] = aligned(d, g, pair.views[both], alignment)
+    return replace(guess, values=values, valid=both)
 
 
-def _error(task: str, truth: Sample, true: Raster, guess: Raster) -> Canvas:
+def _error(task: str, truth: Sample, pair: MapPair) -> Canvas:
     """Return a picture of where the answer is wrong, at the photograph's size."""
+    true, guess = pair.true, pair.guess
+    assert guess is not None
     if task == "parts":
         grey = cv2.cvtColor(truth.image, cv2.COLOR_RGB2GRAY) // 2
         canvas = np.repeat(grey[..., None], 3, axis=2)
@@ -319,8 +319,7 @@ def _error(task: str, truth: Sample, true: Raster, guess: Raster) -> Canvas:
         canvas[wrong] = canvas[wrong] // 2 + np.array([127, 20, 20], np.uint8)
         canvas[known == 255] = 128
         return canvas
-    there = person_pixels(truth)
-    mask = true.mask & guess.mask if there is None else true.mask & guess.mask & there
+    mask = pair.mask & guess.mask
     share = np.zeros(true.size, np.float32)
     if task == "depth":
         gap = np.abs(guess.values - true.values) / np.where(true.values > 0, true.values, 1)

@@ -17,10 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 from vitruvian.correspondence import convert_labels
 from vitruvian.errors import InputError
 from vitruvian.evaluate.answers import Answer
-from vitruvian.evaluate.cases import Cases, whole_raster
+from vitruvian.evaluate.cases import Cases
+from vitruvian.evaluate.pairs import MapPair, map_pair
 from vitruvian.evaluate.scoring_pose import Arrays, Kept, PoseScorer
 from vitruvian.metrics import Alignment, Average, DepthMetrics, MaskMetrics, NormalMetrics
-from vitruvian.person import Raster, Sample
+from vitruvian.person import Raster
 from vitruvian.vocabulary import Vocabulary
 
 
@@ -29,7 +30,8 @@ class Settings:
     """What the tasks' numbers depend on.
 
     Attributes:
-        alignment: of depth to the truth, per photograph.
+        alignment: of depth to the truth, by itself for each map that was answered: a photograph's,
+            or a person's.
         depth_average: whether photographs or pixels weigh the same, for depth.
         normals_average: the same for normals.
         median: exact for pooled pixels ("fine"), or the centre of half-degree bins ("published").
@@ -82,19 +84,6 @@ class Scorer(Protocol):
 # ----------------------------------------------------------------------------------------- maps
 
 
-def person_pixels(truth: Sample) -> NDArray[np.bool_] | None:
-    """Return where people are, by their parts or masks; ``None`` if neither is known."""
-    found: NDArray[np.bool_] | None = None
-    for name in ("parts", "mask"):
-        raster = whole_raster(truth, name)
-        if raster is not None and raster.vocabulary is not None:
-            here = raster.values != raster.vocabulary.background
-            if raster.valid is not None and raster.vocabulary.ignore is None:
-                here = here & raster.valid
-            found = here if found is None else found | here
-    return found
-
-
 def in_words(raster: Raster, words: Vocabulary) -> NDArray[np.uint8]:
     """Return the values of a label map in another vocabulary; 255 for what has no counterpart.
 
@@ -135,18 +124,15 @@ class _Dense(Kept, Generic[_Total]):
         super().__init__({"total": total})
         self._total = total
 
-    def _pair(self, cases: Cases, answer: Answer) -> tuple[Raster, Raster | None] | None:
+    def _pair(self, cases: Cases, answer: Answer) -> MapPair | None:
         """Return true and found map on the whole photograph; ``None`` without truth."""
         name = cases.names[answer.place]
         if answer.truth is None:
             raise InputError(f"{name}: its truth was not read")
-        true = whole_raster(answer.truth, self.task)
-        if true is None:
-            return None
-        guess = None if answer.sample is None else whole_raster(answer.sample, self.task)
-        if guess is not None and guess.size != true.size:
-            raise InputError(f"{name}: {self.task} of {guess.size}, the truth is {true.size}")
-        return true, guess
+        try:
+            return map_pair(answer.truth, answer.sample, self.task)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
 
     def _own(self, **maps: Any) -> _Total:
         """Measure one photograph by itself, and add it to the set."""
@@ -180,7 +166,7 @@ class PartsScorer(_Dense[MaskMetrics]):
         pair = self._pair(cases, answer)
         if pair is None:
             return {"mIoU": math.nan, "aAcc": math.nan}
-        known, values = label_pair(*pair, self.words)
+        known, values = label_pair(pair.true, pair.guess, self.words)
         one = self._own(prediction=values, truth=known)
         counts = one.confusion
         areas = np.stack([counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)])
@@ -215,20 +201,17 @@ class DepthScorer(_Dense[DepthMetrics]):
         pair = self._pair(cases, answer)
         if pair is None:
             return {"RMSE": math.nan, "AbsRel": math.nan, "delta1": math.nan}
-        true, guess = pair
+        true, guess = pair.true, pair.guess
         for raster, whose in ((true, "truth"), (guess, "prediction")):
             if raster is not None and raster.kind == "inverse":
                 raise InputError(
                     f"{cases.names[answer.place]}: the {whose} is inverse depth (larger = nearer), "
                     "which no scale and shift turns into depth: store 1 / it as relative depth"
                 )
-        assert answer.truth is not None
-        mask, there = true.mask, person_pixels(answer.truth)
-        mask = mask if there is None else mask & there
         values = np.full(true.size, np.nan, np.float32)
         if guess is not None:
             values = np.where(guess.mask, guess.values, np.float32(np.nan))
-        one = self._own(prediction=values, truth=true.values, mask=mask)
+        one = self._own(prediction=values, truth=true.values, mask=pair.mask, views=pair.views)
         return {**_without(one.result(), "images"), "pixels": float(one.pixels)}
 
 
@@ -246,14 +229,11 @@ class NormalsScorer(_Dense[NormalMetrics]):
         pair = self._pair(cases, answer)
         if pair is None:
             return {"mean": math.nan, "median": math.nan}
-        true, guess = pair
-        assert answer.truth is not None
-        mask, there = true.mask, person_pixels(answer.truth)
-        mask = mask if there is None else mask & there
+        true, guess = pair.true, pair.guess
         values = np.full((*true.size, 3), np.nan, np.float32)
         if guess is not None:
             values = np.where(guess.mask[..., None], guess.values, np.float32(np.nan))
-        one = self._own(prediction=values, truth=true.values, mask=mask)
+        one = self._own(prediction=values, truth=true.values, mask=pair.mask)
         return {**_without(one.result(), "images"), "pixels": float(one.pixels)}
 
 

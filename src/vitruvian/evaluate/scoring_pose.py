@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from vitruvian.errors import InputError
 from vitruvian.evaluate.answers import Answer, FoundPoses, sigmas_of
 from vitruvian.evaluate.cases import Cases, Floats, TruePoses
+from vitruvian.evaluate.pairs import paired
 from vitruvian.metrics import (
     PCK,
     Accumulator,
@@ -223,14 +224,3 @@ def frame_of(name: str) -> tuple[int, int] | None:
     rest = name[: found.start(1)] + "#" + name[found.end(1) :]
     digest = hashlib.blake2b(rest.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little", signed=True), int(found[1])
-
-
-def paired(oks: Floats) -> NDArray[np.intp]:
-    """Return for each of G people the detection that is theirs, or -1, by falling OKS (D, G)."""
-    partner = np.full(oks.shape[1], -1, np.intp)
-    left = oks.copy()
-    while left.size and left.max() > 0:
-        d, g = np.unravel_index(int(left.argmax()), left.shape)
-        partner[g] = d
-        left[d], left[:, g] = -1, -1
-    return partner

@@ -12,7 +12,7 @@ from vitruvian.metrics.accumulator import Accumulator, Average, blocks, dot, med
 from vitruvian.metrics.checks import same_shape
 
 Alignment = Literal["none", "median", "scale", "scale_shift"]
-"""How a prediction is brought to the truth, per image over its valid pixels: not at all; by the
+"""How a prediction is brought to the truth, over its valid pixels: not at all; by the
 ratio of medians (Zhou et al., arXiv 1704.07813); by the least-squares scale; by the least-squares
 scale and shift (Ranftl et al., arXiv 1907.01341; the Sapiens paper's protocol, in depth itself)."""
 
@@ -54,7 +54,12 @@ class DepthMetrics(Accumulator):
         )
 
     def update(
-        self, *, prediction: ArrayLike, truth: ArrayLike, mask: ArrayLike | None = None
+        self,
+        *,
+        prediction: ArrayLike,
+        truth: ArrayLike,
+        mask: ArrayLike | None = None,
+        views: ArrayLike | None = None,
     ) -> None:
         """Take in one image.
 
@@ -62,26 +67,29 @@ class DepthMetrics(Accumulator):
             prediction: (H, W) depth, larger is farther; metric, or relative when it is aligned.
             truth: (H, W) depth, larger is farther; 0, NaN and infinity are not known.
             mask: (H, W) where a person is; None: everywhere.
+            views: (H, W) numbers, the same where pixels were predicted together: they are aligned
+                together. None: everywhere.
 
         Raises:
             InputError: Maps of different sizes.
         """
         guess, true = np.asarray(prediction), np.asarray(truth)
         inside = np.ones(true.shape, bool) if mask is None else np.asarray(mask, bool)
-        same_shape(prediction=guess, truth=true, mask=inside)
+        apart = np.zeros(true.shape, np.uint8) if views is None else np.asarray(views)
+        same_shape(prediction=guess, truth=true, mask=inside, views=apart)
         valid = np.flatnonzero(inside & (true > 0) & (true < np.inf))
         d, g = (v.ravel().take(valid, mode="clip").astype(np.float64) for v in (guess, true))
+        seen = apart.ravel()[valid]
         given = np.isfinite(d)
         if not given.all():
-            d, g = d[given], g[given]
+            d, g, seen = d[given], g[given], seen[given]
         self._totals["valid"] += given.size
         self._totals["covered"] += d.size
         self._totals["images"] += given.size > 0
         if not d.size:
             return
         with np.errstate(over="ignore", invalid="ignore"):  # absurd depths make NaN
-            scale, shift = align(d, g, self.alignment)
-            sums = _error_sums(d, g, scale, shift)
+            sums = _error_sums(aligned(d, g, seen, self.alignment), g)
         self._totals["measured"] += 1
         self._add(sums if self.average == "pixel" else _numbers(sums, d.size))
 
@@ -100,6 +108,29 @@ class DepthMetrics(Accumulator):
             numbers = {name: ratio(value, measured) for name, value in sums.items()}
         coverage = ratio(int(self._totals["covered"]), int(self._totals["valid"]))
         return {**numbers, "coverage": coverage, "images": float(images)}
+
+
+def aligned(
+    prediction: NDArray[np.float64],
+    truth: NDArray[np.float64],
+    views: NDArray[np.integer],
+    alignment: Alignment,
+) -> NDArray[np.float64]:
+    """Return given pixels (n,), those of each view brought to the truth by themselves.
+
+    Args:
+        prediction: finite depths.
+        truth: finite depths above 0.
+        views: pixels of the same number were predicted together.
+        alignment: how.
+    """
+    result = np.empty(prediction.size)
+    for view in np.unique(views):
+        here = views == view
+        d = prediction[here]
+        scale, shift = align(d, truth[here], alignment)
+        result[here] = d * scale + shift
+    return result
 
 
 def align(
@@ -129,13 +160,11 @@ def align(
     return scale, mean_g - scale * mean_d
 
 
-def _error_sums(
-    prediction: NDArray[np.float64], truth: NDArray[np.float64], scale: float, shift: float
-) -> dict[str, float]:
+def _error_sums(prediction: NDArray[np.float64], truth: NDArray[np.float64]) -> dict[str, float]:
     """Sums over the pixels (n,) of one image."""
     sums = np.zeros(len(_SUMS))
     for block in blocks(truth.size):
-        d, g = prediction[block] * scale + shift, truth[block]
+        d, g = prediction[block], truth[block]
         error = d - g
         log = np.log(np.maximum(d, LOG_FLOOR) / g)
         size = np.abs(log)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from vitruvian.data.augment import Clutter, Gloves, Occluders, PoseAugment
+from vitruvian.data.augment import Clutter, Gloves, Hats, Occluders, PoseAugment
 from vitruvian.errors import InputError, unknown_name
 from vitruvian.geometry import Size
 from vitruvian.model.heads import DenseHeadConfig, HeadConfig
@@ -102,6 +102,7 @@ def multi(
             clutter=Clutter(chance=0.6),
             occluders=Occluders(),
             gloves=Gloves(),
+            hats=Hats(),
         ),
         loop=replace(loop, optimiser=optimiser_of(size, loop.optimiser)),
     )

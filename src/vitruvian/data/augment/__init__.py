@@ -16,17 +16,19 @@ from vitruvian.data.augment.backgrounds import Backgrounds, foreground
 from vitruvian.data.augment.clutter import Clutter
 from vitruvian.data.augment.dense import DenseAugment
 from vitruvian.data.augment.masked import MaskedAugment
-from vitruvian.data.augment.occluders import Gloves, Occluders
+from vitruvian.data.augment.occluders import Occluders
 from vitruvian.data.augment.pixels import Photometric, PixelAugment
 from vitruvian.data.augment.pose import PoseAugment
 from vitruvian.data.augment.scene import Scene, SceneAugment
 from vitruvian.data.augment.view import View
+from vitruvian.data.augment.worn import Gloves, Hats
 
 __all__ = [
     "Backgrounds",
     "Clutter",
     "DenseAugment",
     "Gloves",
+    "Hats",
     "MaskedAugment",
     "Occluders",
     "Photometric",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Things in front of people: invented ones, and gloves."""
+"""Invented things in front of people."""
 
 from dataclasses import dataclass, field, replace
 
@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitruvian import image
-from vitruvian.data.augment.backgrounds import person_alpha
 from vitruvian.data.augment.clutter import ROD, Clutter, Picture, draw, radii
 from vitruvian.data.augment.view import Range, check_chance, check_range
 from vitruvian.geometry import Crop, Size
@@ -95,44 +94,3 @@ def _emptied(raster: Raster, lost: NDArray[np.bool_]) -> Raster:
     if background is not None:
         return replace(raster, values=np.where(lost, background, raster.values))
     return replace(raster, valid=~lost if raster.valid is None else raster.valid & ~lost)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gloves:
-    """Colours hands as if they wore gloves, which rendered people have not.
-
-    A gloved hand keeps its label: where it ends is as plain as that of a bare one.
-
-    Attributes:
-        chance: of doing so.
-    """
-
-    chance: float = 0.1
-
-    def __post_init__(self) -> None:
-        check_chance("chance", self.chance)
-
-    def __call__(
-        self, window: Picture, person: Person, crop: Crop, rng: np.random.Generator
-    ) -> Picture:
-        """Return the RGB window, as it is where nothing says which pixels are hands."""
-        if rng.random() >= self.chance:
-            return window
-        for raster in person.annotations.values():
-            words = raster.vocabulary if isinstance(raster, Raster) else None
-            if words is None or not isinstance(raster, Raster):
-                continue
-            rows = [row for row, name in enumerate(words.names) if name.endswith("Hand")]
-            if not rows:
-                continue
-            hands = np.isin(raster.values, rows) & raster.mask
-            where = Raster(law="scalar", values=hands, origin=raster.origin, kind="mask")
-            alpha = person_alpha(where, crop)
-            if alpha.max() < 0.5:
-                return window
-            light = window.astype(np.float32).mean(axis=2)
-            shade = light / max(float(light[alpha > 0.5].mean()), 1.0)
-            colour = rng.uniform(0, 255, 3) if rng.random() < 0.5 else rng.uniform(5, 70)
-            gloves = np.clip(shade[..., None] * colour, 0, 255).astype(np.uint8)
-            return image.compose(window, gloves, alpha)
-        return window

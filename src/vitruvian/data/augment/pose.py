@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from vitruvian import image
 from vitruvian.data.augment.clutter import Clutter
-from vitruvian.data.augment.occluders import Gloves, Occluders
+from vitruvian.data.augment.occluders import Occluders
 from vitruvian.data.augment.pixels import Photometric, PixelAugment
 from vitruvian.data.augment.view import View, check_chance, only_person
+from vitruvian.data.augment.worn import Gloves, Hats
 from vitruvian.errors import InputError
 from vitruvian.geometry import Crop, Size
 from vitruvian.person import Person, Sample
@@ -48,6 +49,7 @@ class PoseAugment:
         clutter: another, invented background; ``None`` for never.
         occluders: invented things in front; ``None`` for never.
         gloves: coloured hands; ``None`` for never.
+        hats: cloth in place of hair; ``None`` for never.
         fill: RGB of what lies outside of the photograph; black as published, which dark clothes at
             its edge melt into.
         pixels: what happens to the pixels.
@@ -74,6 +76,7 @@ class PoseAugment:
     clutter: Clutter | None = None
     occluders: Occluders | None = None
     gloves: Gloves | None = None
+    hats: Hats | None = None
     fill: tuple[float, float, float] = (0.0, 0.0, 0.0)
     pixels: PixelAugment = _NO_CHANGE
 
@@ -150,6 +153,8 @@ class PoseAugment:
         pixels = image.warp(sample.image, crop.matrix, crop.size, fill=self.fill)
         if self.gloves is not None:
             pixels = self.gloves(pixels, person, crop, rng)
+        if self.hats is not None:
+            pixels, person = self.hats(pixels, person, crop, rng)
         if self.clutter is not None:
             pixels = self.clutter(pixels, (person,), crop, sample.size, rng)
         if self.occluders is not None:
