@@ -176,9 +176,9 @@ def _on_renders(facts: Facts) -> str:
 _NUMBERS = {
     "parts": (("mIoU", "mIoU, %", "share"), ("mAcc", "mAcc, %", "share")),
     "depth": (
-        ("RMSE", "RMSE after scale and shift, m", "plain"),
-        ("AbsRel", "AbsRel after scale and shift", "plain"),
-        ("delta1", "δ1 after scale and shift, %", "share"),
+        ("RMSE", "RMSE after scale and shift of each person, m", "plain"),
+        ("AbsRel", "AbsRel after scale and shift of each person", "plain"),
+        ("delta1", "δ1 after scale and shift of each person, %", "share"),
     ),
     "normals": (
         ("mean", "mean angle, °", "angle"),
