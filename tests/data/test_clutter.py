@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Invented backgrounds: the person stays, all else goes, and equal randomness gives equal ones."""
+"""Other backgrounds: the person stays, all else goes, and equal randomness gives equal ones."""
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from vitruvian.data.augment import Clutter, PoseAugment
+from vitruvian import image
+from vitruvian.data.augment import Backgrounds, Clutter, PoseAugment
 from vitruvian.errors import InputError
 from vitruvian.geometry import Crop
 from vitruvian.person import Person, Raster, Sample
@@ -45,6 +48,64 @@ def test_everybody_given_stays():
     unknown = Person(box=(0, 0, 9, 9))
     kept = lay(window, (somebody(), unknown), crop, (100, 90), np.random.default_rng(0))
     assert kept is window
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """Two photographs: red grows to the right, green downwards, nothing is dark."""
+    folder = tmp_path_factory.mktemp("photographs")
+    for name, (height, width) in (("a.png", (60, 90)), ("b.png", (400, 300))):
+        picture = np.full((height, width, 3), 60, np.uint8)
+        picture[..., 0] = np.linspace(60, 250, width)
+        picture[..., 1] = np.linspace(60, 250, height)[:, None]
+        image.write(folder / name, picture)
+    return Backgrounds(folder)
+
+
+@settings(max_examples=60, deadline=None)
+@given(height=st.integers(2, 150), width=st.integers(2, 150), seed=st.integers(0, 2**32 - 1))
+def test_a_part_of_a_photograph_fills_the_window(photographs, height, width, seed):
+    rng = np.random.default_rng(seed)
+    part = photographs.part((height, width), rng)
+    assert part.shape == (height, width, 3)
+    assert part.min() >= 59  # nothing from beyond the photograph
+    assert abs(int(part[0, 0, 2]) - 60) <= 1
+    red, green = part[0, :, 0].astype(int), part[:, 0, 1].astype(int)
+    assert (np.diff(green) >= -1).all()  # upright
+    assert (np.diff(red) >= -1).all() or (np.diff(red) <= 1).all()
+    # as much of the photograph in either direction as its shape and the window's allow
+    shown = (abs(int(red[-1]) - red[0]) / 190, abs(int(green[-1]) - green[0]) / 190)
+    assert max(shown) >= 0.5 - 4 / min(height, width) - 0.03
+
+
+def test_photographs_are_laid_as_often_as_asked(photographs):
+    window = np.full((100, 90, 3), 77, np.uint8)
+    crop = Crop.whole((100, 90))
+    lay = Clutter(chance=1.0, alike=0.0, photographs=photographs, photographed=1.0)
+    smooth = Clutter(chance=1.0, alike=0.0, photographs=photographs, photographed=0.5)
+    found = [
+        lay(window, (somebody(),), crop, (100, 90), np.random.default_rng(i)) for i in range(9)
+    ]
+    for picture in found:
+        assert (picture[22:79, 22:49] == 77).all()
+        rough = np.abs(np.diff(picture[:, 60:].astype(int), axis=0)).max()
+        assert rough < 25, "a photograph without edges gives a background without them"
+    assert len({picture.tobytes() for picture in found}) == 9
+    edges = [
+        np.abs(
+            np.diff(smooth.picture((100, 90), np.random.default_rng(i)).astype(int), axis=0)
+        ).max()
+        for i in range(100)
+    ]
+    assert 30 < np.sum(np.array(edges) < 25) < 80
+
+
+def test_a_photograph_may_take_the_persons_colours(photographs):
+    lay = Clutter(photographs=photographs, photographed=1.0)
+    own = np.full((5, 3), (20, 40, 200), np.uint8)
+    for seed in range(10):
+        picture = lay.picture((80, 60), np.random.default_rng(seed), own)
+        assert np.abs(picture.mean(axis=(0, 1)) - (20, 40, 200)).max() < 25
 
 
 @pytest.mark.parametrize("size", [(2, 2), (3, 15), (19, 6)])

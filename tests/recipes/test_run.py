@@ -6,9 +6,11 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from toy_people import PARTS, POINTS
+from vitruvian import image
 from vitruvian.errors import InputError, UnknownNameError
 from vitruvian.files import write_json
 from vitruvian.model.lora import LoRAConfig
@@ -16,6 +18,7 @@ from vitruvian.model.sizes import SIZES, pretraining_form
 from vitruvian.recipes import RECIPES, Part, Run, depth, multi, normals, parts, pose, pretrain
 from vitruvian.recipes.people import people
 from vitruvian.recipes.published import size_of
+from vitruvian.recipes.samples import with_backgrounds
 from vitruvian.tasks import Pose, make
 
 SIZES_OF = {
@@ -47,6 +50,17 @@ def test_names_of_ones_own_travel_with_the_run() -> None:
     assert run.network.heads["pose"].out == 9  # pyright: ignore
     run = parts("nano", vocabulary=PARTS, steps=10)
     assert run.tasks[0].task() == make("parts", vocabulary=PARTS)
+
+
+def test_backgrounds_are_laid_by_whatever_lays_something(tmp_path: Path) -> None:
+    image.write(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
+    for made in (multi("nano", steps=10), people("nano", steps=10)):
+        assert made.window.clutter.photographs is None  # pyright: ignore
+        asked = replace(made, backgrounds=str(tmp_path))
+        laid = with_backgrounds(asked.window, str(tmp_path))
+        assert laid.clutter.photographs.paths == (tmp_path / "a.png",)  # pyright: ignore
+        with pytest.raises(InputError, match="in backgrounds="):
+            replace(made, window=laid)
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,8 @@ def train(
         lr: learning rate of the deepest layer.
         target: of pose: squared error, the same on the hardest points, or cross-entropy.
         framing: of parts, depth, normals: people's windows, or whole pictures.
-        backgrounds: folder of pictures without people to lay behind them (whole pictures).
+        backgrounds: folder of pictures without people to lay behind them (not for keypoints
+            alone, nor for pretraining).
         paper: reproduce known defects of the published recipes.
         frozen: train the heads alone.
         lora: rank of low-rank additions to the backbone, trained instead of it.

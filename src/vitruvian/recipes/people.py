@@ -12,14 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vitruvian import drawing, image
-from vitruvian.data.augment import (
-    Backgrounds,
-    Clutter,
-    Photometric,
-    PixelAugment,
-    Scene,
-    SceneAugment,
-)
+from vitruvian.data.augment import Clutter, Photometric, PixelAugment, Scene, SceneAugment
 from vitruvian.data.source import Source
 from vitruvian.errors import InputError
 from vitruvian.geometry import Crop, Size
@@ -33,6 +26,7 @@ from vitruvian.recipes.multi import optimiser_of, with_neck
 from vitruvian.recipes.objectives import RGB, normalised
 from vitruvian.recipes.published import at_input, backbone_for, own_loop, steps_for
 from vitruvian.recipes.run import Run
+from vitruvian.recipes.samples import with_backgrounds
 from vitruvian.tasks.people import Found, People
 from vitruvian.train.parallel import Parallel
 
@@ -124,7 +118,7 @@ class PreparePeople:
         assert run.people is not None
         window = run.window
         if run.backgrounds is not None:
-            window = replace(window, backgrounds=Backgrounds(run.backgrounds))
+            window = with_backgrounds(window, run.backgrounds)
         return cls(window=window, people=run.people, cells=cells_of(run), others=source)
 
     def scene(self, sample: Sample, rng: np.random.Generator) -> Scene:

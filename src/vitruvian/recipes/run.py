@@ -198,13 +198,15 @@ class Run:
             )
         if self.per_device is not None and self.per_device < 1:
             raise InputError(f"per_device {self.per_device} · wanted 1 or more")
-        behind = isinstance(self.window, DenseAugment | SceneAugment)
+        clutter = getattr(self.window, "clutter", None)
+        behind = isinstance(self.window, DenseAugment) or clutter is not None
         if self.backgrounds is not None and not behind:
             raise InputError(
                 f"backgrounds {self.backgrounds} have no effect on windows by "
-                f"{type(self.window).__name__} · leave them out"
+                f"{type(self.window).__name__} without clutter · leave them out"
             )
-        if behind and getattr(self.window, "backgrounds", None) is not None:
+        opened = getattr(self.window, "backgrounds", None) or getattr(clutter, "photographs", None)
+        if opened is not None:
             raise InputError("name the folder of backgrounds in backgrounds=, not in the window")
         if self.lora is not None and self.frozen != "nothing":
             raise InputError("lora freezes the backbone itself · leave frozen='nothing'")

@@ -136,10 +136,20 @@ def preparer(run: Run, tasks: Mapping[str, Task]) -> Prepare:
     """Return what prepares the samples of a run, with its backgrounds opened."""
     window = run.window
     assert not isinstance(window, SceneAugment), "PreparePeople does that"
-    if isinstance(window, DenseAugment) and run.backgrounds is not None:
-        window = replace(window, backgrounds=Backgrounds(run.backgrounds))
+    if run.backgrounds is not None:
+        window = with_backgrounds(window, run.backgrounds)
     blank = {name: blank_targets(task, run.size) for name, task in tasks.items()}
     return Prepare(window=window, tasks=tuple(tasks.values()), _blank=blank)
+
+
+def with_backgrounds(window: Window, folder: str) -> Window:
+    """Return a window that lays the pictures of a folder behind people, as `Run` lets it."""
+    behind = Backgrounds(folder)
+    if isinstance(window, DenseAugment):
+        return replace(window, backgrounds=behind)
+    assert not isinstance(window, MaskedAugment)
+    assert window.clutter is not None
+    return replace(window, clutter=replace(window.clutter, photographs=behind))
 
 
 def has_labels(person: Person, task: Task) -> bool:

@@ -2,6 +2,7 @@
 """Other surroundings for people: random pictures pasted behind them, with their light."""
 
 import hashlib
+import math
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,19 @@ class Backgrounds:
         """Return a digest of the names, to notice that a set changed."""
         text = "\n".join(path.relative_to(self.folder).as_posix() for path in self.paths)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def part(self, size: Size, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Return a part of any picture, RGB uint8 of (height, width), or its mirror image."""
+        picture = image.read(self.paths[int(rng.integers(len(self.paths)))])
+        zoom = _covering(picture.shape[:2], size) * rng.uniform(1, 2)  # more would be a blur
+        if zoom < 1:  # shrinking needs averaging
+            height, width = (math.ceil(side * zoom) for side in picture.shape[:2])
+            picture, zoom = image.resize(picture, (height, width), "area"), 1.0
+        height, width = picture.shape[:2]
+        room = np.array([zoom * (width - 1) - (size[1] - 1), zoom * (height - 1) - (size[0] - 1)])
+        matrix = np.column_stack([np.eye(2) * zoom, -room * rng.random(2)])
+        part = image.warp(picture, matrix, size)
+        return part[:, ::-1] if rng.random() < 0.5 else part
 
     def __call__(
         self,

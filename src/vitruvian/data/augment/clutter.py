@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Invented surroundings as crowded as photographs are: shapes of all sizes hiding one another.
+"""Surroundings as crowded as photographs are: shapes of all sizes hiding one another, or photos.
 
-A "dead leaves" picture: opaque shapes fall on each other, their sizes drawn from a power law, which
-gives the edges and scales of natural pictures (Lee, Mumford and Huang, IJCV 2001); what networks
-learn from such pictures carries over to photographs (arXiv 2106.05963).
+Shapes make a "dead leaves" picture: opaque, they fall on each other, their sizes drawn from a power
+law, which gives the edges and scales of natural pictures (Lee, Mumford and Huang, IJCV 2001); what
+networks learn from such pictures carries over to photographs (arXiv 2106.05963).
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitruvian import image
-from vitruvian.data.augment.backgrounds import foreground, person_alpha
+from vitruvian.data.augment.backgrounds import Backgrounds, foreground, person_alpha
 from vitruvian.data.augment.view import Range, check_chance, check_range
 from vitruvian.geometry import Crop, Size
 from vitruvian.person import Person
@@ -28,7 +28,7 @@ _LARGE = 0.06  # share of the longer side from which a shape's radius has room f
 
 @dataclass(frozen=True, kw_only=True)
 class Clutter:
-    """Lays an invented picture behind people; others in the window go with the background.
+    """Lays another picture behind people; others in the window go with the background.
 
     Attributes:
         chance: of doing so.
@@ -39,6 +39,8 @@ class Clutter:
             have.
         alike: chance that some of it has the people's own colours, so that outlines, not colours,
             tell a coat from what is behind it.
+        photographs: pictures without people, or ``None``,
+        photographed: a part of which is laid there, in other light, with this chance instead.
     """
 
     chance: float = 0.5
@@ -46,9 +48,11 @@ class Clutter:
     sizes: Range = (0.01, 0.5)
     striped: float = 0.3
     alike: float = 0.5
+    photographs: Backgrounds | None = None
+    photographed: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("chance", "striped", "alike"):
+        for name in ("chance", "striped", "alike", "photographed"):
             check_chance(name, getattr(self, name))
         check_range("shapes", self.shapes)
         check_range("sizes", self.sizes)
@@ -83,6 +87,8 @@ class Clutter:
         self, size: Size, rng: np.random.Generator, alike: Picture | None = None
     ) -> Picture:
         """Draw one, RGB uint8 of (height, width), some of its colours among those given, (N, 3)."""
+        if self.photographs is not None and rng.random() < self.photographed:
+            return _soft(_lit(self.photographs.part(size, rng), rng, alike), rng)
         palette = rng.uniform(0, 255, (int(rng.integers(2, 7)), 3))
         # photographs are mostly dull: some palettes keep their colours, others lose nearly all
         palette += (palette.mean(axis=1, keepdims=True) - palette) * rng.uniform(0.3, 1)
@@ -96,11 +102,29 @@ class Clutter:
                 _hang(canvas, radius, palette, rng)
             else:
                 draw(canvas, radius, _shade(palette, rng), rng)
-        canvas = _textured(canvas, rng)
-        if rng.random() < 0.5:  # out of focus, as what is behind people often is
-            blur = rng.uniform(0.5, max(0.5, max(size) / 40))
-            canvas = cast("Picture", cv2.GaussianBlur(canvas, (0, 0), blur))
-        return canvas
+        return _soft(_textured(canvas, rng), rng)
+
+
+def _soft(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Return one picture of two out of focus, as what is behind people often is."""
+    if rng.random() < 0.5:
+        return picture
+    blur = rng.uniform(0.5, max(0.5, max(picture.shape[:2]) / 40))
+    return cast("Picture", cv2.GaussianBlur(picture, (0, 0), blur))
+
+
+def _lit(photograph: Picture, rng: np.random.Generator, alike: Picture | None) -> Picture:
+    """Return a photograph in other light, or with its mean moved to one of the colours given."""
+    pixels = photograph.astype(np.float32)
+    mean = pixels.mean(axis=(0, 1))
+    grey = pixels.mean(axis=2, keepdims=True)
+    pixels = grey + (pixels - grey) * rng.uniform(0.2, 1.2)  # of its colours
+    if alike is not None and len(alike):
+        wanted = alike[rng.integers(len(alike))].astype(np.float32)
+    else:
+        wanted = mean * rng.uniform(0.5, 1.5) * rng.uniform(0.9, 1.1, 3)
+    pixels = (pixels - pixels.mean(axis=(0, 1))) * rng.uniform(0.6, 1.2) + wanted
+    return np.clip(pixels, 0, 255).astype(np.uint8)
 
 
 def _shade(palette: Colour, rng: np.random.Generator) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitruvian import image as images
-from vitruvian.data.augment.backgrounds import Backgrounds, foreground
+from vitruvian.data.augment.backgrounds import foreground
 from vitruvian.data.augment.clutter import Clutter
 from vitruvian.data.augment.pixels import PixelAugment
 from vitruvian.data.augment.view import Range, check_chance
@@ -56,10 +56,8 @@ class SceneAugment:
 
     Attributes:
         size: (height, width) of the window.
-        backgrounds: pictures without people, or ``None`` for parts of the pictures themselves that
-            show nobody.
-        clutter: invented pictures behind a picture's people, and, where nobody is wanted, as often
-            instead of parts of pictures.
+        clutter: other surroundings for a picture's people, and, where nobody is wanted, as often
+            instead of parts of the pictures that show nobody.
         several: chance of more than one picture in the window.
         empty: chance that a tile beside the first shows nobody.
         zoom: range of the size of a picture; 1 fits its longer side into its tile. What it leaves
@@ -79,7 +77,6 @@ class SceneAugment:
     """
 
     size: Size = (256, 256)
-    backgrounds: Backgrounds | None = None
     clutter: Clutter | None = None
     several: float = 0.5
     empty: float = 0.2
@@ -271,9 +268,6 @@ class SceneAugment:
 
     def _nobody(self, sample: Sample, size: Size, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Return a window without people: a background, an invented or plain one, or a part."""
-        if self.backgrounds is not None and rng.random() < 0.5:
-            place = self.backgrounds.paths[int(rng.integers(len(self.backgrounds)))]
-            return _random_part(images.read(place), size, rng)
         if self.clutter is not None and rng.random() < self.clutter.chance:
             return self.clutter.picture(size, rng)
         part = without_people(sample)
