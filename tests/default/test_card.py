@@ -2,6 +2,7 @@
 """The model card: what it says is what was measured, and nothing else."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from toy_people import toy_people
+from vitruvian import image
 from vitruvian.cli import main
 from vitruvian.data.pack import pack
 from vitruvian.data.source import Listed
@@ -202,3 +204,20 @@ def test_shipping_puts_the_sheet_where_documents_are(tmp_path: Path) -> None:
     (package / "CARD.md").mkdir()
     with pytest.raises(InputError, match="checkout"):
         ship(made, folder=package)
+
+
+@pytest.mark.parametrize(
+    ("there", "words"), [(3, "before 3 photographs"), (0, "an unknown number")]
+)
+def test_photographs_behind_people_are_told(
+    trained: Path, tmp_path: Path, there: int, words: str
+) -> None:
+    shutil.copytree(trained / "a", tmp_path / "a")
+    run = read_json(tmp_path / "a" / "run.json")
+    for number in range(there):
+        image.write(tmp_path / "places" / f"{number}.png", np.zeros((4, 4, 3), np.uint8))
+    write_json(tmp_path / "a" / "run.json", run | {"backgrounds": str(tmp_path / "places")})
+    (found,) = history(tmp_path / "a")
+    assert found["backgrounds"] == (there or None)
+    told = cards.rendered(replace(facts(trained / "a" / "weights.safetensors"), trainings=(found,)))
+    assert words in told

@@ -129,3 +129,18 @@ def test_the_toy_budget_ends_with_weights_and_card(tmp_path: Path) -> None:
     assert cli.main(["train", "default", *more, "--init", start, "--seed", "2"]) == 0
     text = (better / "CARD.md").read_text(encoding="utf-8")
     assert "seed 1" in text
+
+
+def test_photographs_are_laid_behind_people_by_every_finetuning(tmp_path: Path) -> None:
+    plan = stages(BUDGETS["toy"], tmp_path, backgrounds="places")
+    given = {stage.name: stage.options.get("backgrounds") for stage in plan}
+    assert given == {
+        "train-set": None,
+        "held-out": None,
+        "pretrain": None,
+        "finetune-32x32": "places",
+        "finetune-48x32": "places",
+        "finder": "places",
+    }
+    with pytest.raises(InputError, match="backgrounds need a folder"):
+        _check((), None, str(tmp_path / "places"))

@@ -23,6 +23,7 @@ def default(
     budget: Literal["toy", "cpu", "gpu"] = "cpu",
     init: str | None = None,
     photos: tuple[Path, ...] = (),
+    backgrounds: Path | None = None,
     seed: int = 1,
     precision: Literal["fp32", "bf16", "fp16"] | None = None,
     workers: int | None = None,
@@ -49,6 +50,8 @@ def default(
             finetuning is done then, and the finder's training; on new pictures if --seed is
             another.
         photos: COCO JSON files of labelled photographs to choose and measure by.
+        backgrounds: folder of photographs without people, laid behind people in training (so are
+            invented pictures, in any case); photographs teach better than what is invented.
         seed: of pictures and trainings.
         precision: of the trainings; bf16 is faster where a CPU or GPU computes it.
         workers: processes that render and prepare samples; by default by the number of cores.
@@ -61,13 +64,14 @@ def default(
     from vitruvian.default.recipe import BUDGETS, done, fingerprints, note, stages
 
     chosen = BUDGETS[budget]
-    plan = stages(chosen, out, init=init, seed=seed, precision=precision)
+    behind = None if backgrounds is None else str(backgrounds)
+    plan = stages(chosen, out, init=init, seed=seed, precision=precision, backgrounds=behind)
     if show:
         sys.stdout.write("".join(f"{stage.command()}\n" for stage in plan))
         return 0
     from vitruvian.synth.recipe import VERSION
 
-    _check(photos, init)
+    _check(photos, init, behind)
     marks = fingerprints(plan, out, generator=VERSION)
     finished = done(out, marks)
     if not no_estimate and len(finished) < len(plan):
@@ -83,14 +87,17 @@ def default(
     return _publish(plan, out, init, photos, device, ship=ship)
 
 
-def _check(photos: Sequence[Path], init: str | None) -> None:
+def _check(photos: Sequence[Path], init: str | None, backgrounds: str | None = None) -> None:
     """See before hours of work that what is needed at the end is there."""
+    from vitruvian.data.augment import Backgrounds
     from vitruvian.default.publish import need_own
     from vitruvian.model.opening import open_weights
 
     for path in photos:
         if not path.is_file():
             raise InputError(f"--photos {path}: no such file · wanted a COCO JSON of keypoints")
+    if backgrounds is not None:
+        Backgrounds(backgrounds)
     if init is None:
         return
     card = open_weights(init).card

@@ -119,6 +119,8 @@ def _made(facts: Facts) -> str:
             continue
         height, width = one["input"]
         data = "; ".join(_data(part) for part in one["data"])
+        if "backgrounds" in one:
+            data += f"; before {one['backgrounds'] or 'an unknown number of'} photographs, too"
         lines.append(
             f"| {one['recipe']} | {height}×{width} | {one['steps']:,} × {one['batch']} | "
             f"{one['samples']:,} | {data} | {_time(one['seconds'])}, {one['device']}, "
@@ -129,7 +131,7 @@ def _made(facts: Facts) -> str:
         "",
         f"In all {samples:,} samples in {_time(spent)} of training, as the trainings' "
         "`metrics.jsonl` say (wall time of\nsteps; other work shared the machine where it did). "
-        "All pictures are from `vitruvian synth people`.\n",
+        "All people are from `vitruvian synth people`.\n",
     ]
     return "\n".join(lines)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vitruvian.data.augment import Backgrounds
 from vitruvian.data.shards import finished, index_path, read_index
 from vitruvian.errors import InputError, WeightsError
 from vitruvian.files import read_json
@@ -101,7 +102,17 @@ def _training(folder: Path, run: Mapping[str, Any]) -> dict[str, Any]:
         "lr": run["loop"]["optimiser"]["lr"],
         "seed": run["loop"]["seed"],
         "data": [data_facts(part["path"]) for part in run["data"]],
-    }
+    } | _behind(run.get("backgrounds"))
+
+
+def _behind(backgrounds: str | None) -> dict[str, Any]:
+    """Return what was laid behind people apart from what was invented."""
+    if backgrounds is None:
+        return {}
+    try:
+        return {"backgrounds": len(Backgrounds(backgrounds))}
+    except InputError:  # no longer there
+        return {"backgrounds": None}
 
 
 def data_facts(path: str) -> dict[str, Any]:

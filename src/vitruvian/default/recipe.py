@@ -157,7 +157,7 @@ class Stage:
 
 def stages(
     budget: Budget, out: Path, *, init: str | None = None, seed: int = 1,
-    precision: str | None = None,
+    precision: str | None = None, backgrounds: str | None = None,
 ) -> list[Stage]:  # fmt: skip
     """Return what has to be done, in order.
 
@@ -167,6 +167,7 @@ def stages(
         init: weights to improve: only the last finetuning, which begins with them.
         seed: of the pictures to learn from and of the trainings.
         precision: of the computation; that of the recipes if ``None``.
+        backgrounds: folder of pictures without people that trainings lay behind people, too.
 
     Raises:
         InputError: a seed that the held-out pictures have.
@@ -192,6 +193,8 @@ def stages(
         }  # fmt: skip
         if recipe == "multi":
             options["parts"] = "parts28"
+        if recipe != "pretrain":
+            options["backgrounds"] = backgrounds
         options = {key: value for key, value in options.items() if value is not None}
         return Stage(name=name, verb="train", given=(recipe,), options=options, training=what)
 
