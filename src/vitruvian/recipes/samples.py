@@ -7,7 +7,7 @@ A batch holds ``image`` (B, 3, H, W) uint8 and, per task, what its ``encode`` re
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,7 +142,10 @@ def preparer(run: Run, tasks: Mapping[str, Task]) -> Prepare:
     return Prepare(window=window, tasks=tuple(tasks.values()), _blank=blank)
 
 
-def with_backgrounds(window: Window, folder: str) -> Window:
+_Window = TypeVar("_Window", bound=Window)
+
+
+def with_backgrounds(window: _Window, folder: str) -> _Window:
     """Return a window that lays the pictures of a folder behind people, as `Run` lets it."""
     behind = Backgrounds(folder)
     if isinstance(window, DenseAugment):
